@@ -1,0 +1,215 @@
+"""The `goalfile` command. Everything heavy is imported inside a command: `--help` answers at once.
+
+Exit codes: 0 ok, 1 problems found or run failed, 2 usage, 3 server unreachable or refused, 4 not
+allowed, 5 gave up waiting, 130 interrupted. Data goes to stdout, everything else to stderr.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from runner.settings import Settings
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
+_ROOT = click.Path(path_type=Path)
+
+
+class Failed(click.ClickException):
+    """Ends the command with one line and an exit code."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = code  # pyright: ignore[reportAttributeAccessIssue] - click documents it for instances
+
+    def show(self, file: Any = None) -> None:  # noqa: ARG002 - click's signature
+        """Print the one line."""
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {self.message}", err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="goalfile", message="%(version)s")
+def goalfile() -> None:
+    """Goals as files, done by durable agents.
+
+    A task is a YAML file: a goal in prose, the toolkits it may use, a cron. `goalfile dev tasks/` runs
+    everything on this machine.
+    """
+
+
+@goalfile.command()
+@click.argument("root", type=_ROOT, default="tasks")
+@click.option("--port", type=int, help="Port of the gateway (default: 7700, or a free one).")
+@click.option("--temporal-port", type=int, help="Port of the Temporal server (default: a free one).")
+@click.option("--ui-port", type=int, help="Port of the Temporal UI (default: a free one).")
+def dev(root: Path, port: int | None, temporal_port: int | None, ui_port: int | None) -> None:
+    """Run Temporal, sync, worker and gateway on this machine, in one go."""
+    from runner import dev as composition  # noqa: PLC0415
+    from runner.devserver import CannotStart  # noqa: PLC0415
+
+    try:
+        composition.dev(root, _settings(), composition.Ports(port, temporal_port, ui_port))
+    except CannotStart as error:
+        raise Failed(str(error)) from error
+
+
+@goalfile.command()
+@click.argument("name", required=False)
+@click.option("-f", "--file", type=click.Path(path_type=Path), help="Run this task file as it stands now.")
+@click.option("--goal", help="Run this goal, without a file.")
+@click.option("--toolkit", multiple=True, help="With --goal: a toolkit it may use. Repeatable.")
+@click.option("-i", "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="One input. Repeatable.")
+@click.option("--wait", is_flag=True, help="Follow the run; exit 1 unless it succeeds.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="With --wait: give up waiting, exit 5. The run goes on.")
+@_JSON
+def run(  # noqa: PLR0917 - click hands them over by name
+    name: str | None,
+    file: Path | None,
+    goal: str | None,
+    toolkit: tuple[str, ...],
+    inputs: tuple[str, ...],
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+) -> None:
+    """Start a run: of a task the server knows, of a file, or of a goal."""
+    if sum(given is not None for given in (name, file, goal)) != 1:
+        raise click.UsageError("give a task name, or -f FILE, or --goal TEXT")
+    if toolkit and goal is None:
+        raise click.UsageError("--toolkit goes with --goal; a task names its own")
+    if timeout is not None and not wait:
+        raise click.UsageError("--timeout goes with --wait")
+    from runner import cli_runs  # noqa: PLC0415
+
+    asked = cli_runs.Asked(name, file, goal, toolkit, inputs)
+    waiting = cli_runs.Waiting(wait, timeout)
+    _with_server(lambda client, settings: cli_runs.run(client, settings, asked, waiting, as_json=as_json))
+
+
+@goalfile.command()
+@click.option("--task", default="", help="Only runs of this task.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@_JSON
+def ps(task: str, limit: int, as_json: bool) -> None:
+    """List runs, the newest first."""
+    from runner import cli_runs  # noqa: PLC0415
+
+    _with_server(lambda client, _: cli_runs.ps(client, task, limit, as_json=as_json))
+
+
+@goalfile.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@_JSON
+def logs(run_id: str, follow: bool, as_json: bool) -> None:
+    """Tell what happened in a run, step by step. RUN may be the beginning of an id."""
+    from runner import cli_runs  # noqa: PLC0415
+
+    _with_server(lambda client, _: cli_runs.logs(client, run_id, go_on=follow, as_json=as_json))
+
+
+@goalfile.command()
+@click.argument("run_id", metavar="RUN")
+@_JSON
+def cancel(run_id: str, as_json: bool) -> None:
+    """Ask a run to stop. A write in flight is finished first."""
+    from runner import cli_runs  # noqa: PLC0415
+
+    _with_server(lambda client, _: cli_runs.cancel(client, run_id, as_json=as_json))
+
+
+@goalfile.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--format", "style", type=click.Choice(["full", "concise", "json"]), default="full", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
+def validate(paths: tuple[Path, ...], style: str, as_json: bool) -> None:
+    """Check task files: every problem of every file in one go. PATHS default to tasks/."""
+    from runner import cli_files  # noqa: PLC0415
+
+    cli_files.validate(paths or (Path("tasks"),), "json" if as_json else style)
+
+
+@goalfile.command()
+@click.argument("root", type=_ROOT, default="tasks")
+@click.option("--watch", is_flag=True, help="Go on: after every change, and every 30 seconds.")
+@click.option("--confirm", default="", metavar="HASH", help="Release the deletions that this hash stands for.")
+@_JSON
+def sync(root: Path, watch: bool, confirm: str, as_json: bool) -> None:
+    """Make the server's schedules equal to the task files."""
+    from runner import cli_files  # noqa: PLC0415
+    from runner.sync import Sync  # noqa: PLC0415
+
+    async def do(client: "Client", settings: "Settings") -> None:
+        syncing = Sync(client, root, settings.owner, settings.queue)
+        await cli_files.sync(client, syncing, confirm, watch=watch, as_json=as_json)
+
+    _with_server(do)
+
+
+@goalfile.command()
+@click.option("--exit-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
+def worker(exit_with_stdin: bool) -> None:
+    """Execute runs until told to stop; then finish the steps in flight."""
+    from runner import server, worker  # noqa: PLC0415
+
+    async def serve(client: "Client", settings: "Settings") -> None:
+        await server.register_search_attributes(client)
+        await worker.serve(client, settings, exit_with_stdin=exit_with_stdin)
+
+    _with_server(serve)
+
+
+@goalfile.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def gateway(arguments: tuple[str, ...]) -> None:
+    """Serve the HTTP API and the page on this machine."""
+    import os  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+
+    # The gateway is a stranger: this process becomes it, and nothing of ours stays loaded.
+    os.execv(sys.executable, [sys.executable, "-m", "gateway", *arguments])  # noqa: S606
+
+
+@goalfile.command()
+@_JSON
+def version(as_json: bool) -> None:
+    """Print the version."""
+    from importlib.metadata import version as version_of  # noqa: PLC0415
+
+    said = version_of("goalfile")
+    click.echo(json.dumps({"version": said}) if as_json else said)
+
+
+def _settings() -> "Settings":
+    from runner.settings import read_settings  # noqa: PLC0415
+
+    try:
+        return read_settings()
+    except ValueError as error:
+        raise Failed(str(error), 2) from error
+
+
+def _with_server(do: "Callable[[Client, Settings], Coroutine[Any, Any, None]]") -> None:
+    """Connect and do it, with every failure of the server as one line."""
+    from temporalio.service import RPCError, RPCStatusCode  # noqa: PLC0415
+
+    from runner.server import Unreachable, connect  # noqa: PLC0415
+
+    settings = _settings()
+
+    async def all_of_it() -> None:
+        try:
+            await do(await connect(settings), settings)
+        except Unreachable as error:
+            raise Failed(str(error), 3) from error
+        except RPCError as error:
+            code = 4 if error.status == RPCStatusCode.PERMISSION_DENIED else 3
+            raise Failed(f"the Temporal server refused or did not answer: {error.message}", code) from error
+
+    asyncio.run(all_of_it())

@@ -1,0 +1,149 @@
+"""`goalfile dev`: Temporal, sync, worker and gateway on one machine, in one go, for real.
+
+The composition root of the development set-up. Stops everything it started and nothing else; what it
+shows is `runner.screen`'s.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+from temporalio.client import Client
+
+from runner.devserver import CannotStart, DevServer, exact_port, free_port, start_server
+from runner.processes import Child
+from runner.screen import Screen
+from runner.server import Unreachable, connect, register_search_attributes
+from runner.settings import STATE_FOLDER, Settings, address_file
+from runner.sync import Sync
+
+GATEWAY_PORT = 7700
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a person asked for; None leaves the choice to us."""
+
+    gateway: int | None = None
+    temporal: int | None = None
+    ui: int | None = None
+
+
+def dev(root: Path, settings: Settings, ports: Ports) -> None:
+    """Run everything until Ctrl-C or SIGTERM. Raises CannotStart with one line that says what to do."""
+    if not root.is_dir():
+        raise CannotStart(f"{root} is not a folder; make it and put a task file into it")
+    asyncio.run(_run(root, Path(STATE_FOLDER).absolute(), settings, ports))
+
+
+async def _run(root: Path, state: Path, settings: Settings, ports: Ports) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_own(state))
+        port = exact_port(ports.gateway, "port") if ports.gateway else free_port(GATEWAY_PORT)
+        server = await _server(stack, state, ports)
+        env = _environment(settings, server, state)
+        client = await _client(settings, server)
+        await register_search_attributes(client)
+        worker = _python("worker", ["runner", "worker"], env, state)
+        gateway = _python("gateway", ["gateway", "--port", str(port)], env, state)
+        for child, grace in ((gateway, 5.0), (worker, settings.grace + 5)):
+            await child.start()
+            stack.push_async_callback(child.stop, grace)
+        stack.enter_context(_addresses(state, server, port, worker))
+        sync = Sync(client, root, settings.owner, settings.queue)
+        first = await sync.round()
+        screen = Screen(settings, root)
+        screen.open(server, port, first)
+        jobs = [
+            asyncio.create_task(job)
+            for job in (
+                sync.watch(screen.round),
+                worker.keep_alive(screen.note),
+                gateway.keep_alive(screen.note),
+                screen.runs(client),
+            )
+        ]
+        ended = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([ended, *jobs], return_when=asyncio.FIRST_COMPLETED)
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+        click.echo("stopping; steps in flight are finished first", err=True)
+        for job in done - {ended}:
+            job.result()  # a job that ended by itself did so by an error: show it
+
+
+async def _server(stack: AsyncExitStack, state: Path, ports: Ports) -> DevServer:
+    port = exact_port(ports.temporal, "temporal-port") if ports.temporal else free_port()
+    ui_port = exact_port(ports.ui, "ui-port") if ports.ui else free_port()
+    server = await start_server(state, port, ui_port, os.environ)
+    stack.push_async_callback(server.child.stop, 10.0)
+    return server
+
+
+async def _client(settings: Settings, server: DevServer) -> Client:
+    try:
+        return await connect(replace(settings, temporal={"TEMPORAL_ADDRESS": server.address}), seconds=20)
+    except Unreachable as error:
+        raise CannotStart(f"the Temporal server started but does not answer: {server.child.last_words()}") from error
+
+
+def _python(name: str, words: list[str], env: dict[str, str], state: Path) -> Child:
+    return Child(name, [sys.executable, "-m", *words, "--exit-with-stdin"], env, state / f"{name}.log")
+
+
+def _environment(settings: Settings, server: DevServer, state: Path) -> dict[str, str]:
+    mine = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+    workspace = settings.workspace if settings.workspace.is_absolute() else state / "workspace"
+    return {
+        **mine,
+        "TEMPORAL_ADDRESS": server.address,
+        "GOALFILE_QUEUE": settings.queue,
+        "GOALFILE_WORKSPACE": str(workspace),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+@contextmanager
+def _own(state: Path) -> Generator[None]:
+    """One `dev` a folder."""
+    try:
+        state.mkdir(exist_ok=True)
+        lock = (state / "lock").open("w")
+    except OSError as error:
+        raise CannotStart(f"{state} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CannotStart(f"another `goalfile dev` is running in this folder ({state})") from error
+        yield
+
+
+@contextmanager
+def _addresses(state: Path, server: DevServer, port: int, worker: Child) -> Generator[None]:
+    """Leave word for the other commands where the server is."""
+    file = address_file(state)
+    said = {
+        "temporal": server.address,
+        "ui": server.ui,
+        "gateway": f"http://127.0.0.1:{port}",
+        "worker_pid": worker.pid,
+        "pid": os.getpid(),
+    }
+    file.write_text(json.dumps(said))
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)

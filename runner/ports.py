@@ -1,0 +1,140 @@
+"""What a run needs from the outside, and the two ways in which the outside can fail.
+
+Two small protocols, the values that cross them, and nothing that knows a vendor. Whether an error is
+permanent or transient is decided by the adapter, where the vendor is known; nobody decides it again.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from schemas.run import Usage
+
+Effect = Literal["read", "idempotent", "write", "destructive"]
+"""What calling a tool does to the world. `write` is the pessimistic default."""
+
+CallState = Literal["done", "refused", "unknown", "not_run"]
+"""How a call ended. `refused`: the tool said no. `not_run`: provably never happened."""
+
+Block = dict[str, Any]
+"""One content block of the Messages API, kept verbatim."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool as the model is shown it. `name` is legal for the model: `[A-Za-z0-9_-]{1,64}`."""
+
+    name: str
+    toolkit: str
+    description: str
+    input_schema: dict[str, Any]
+    effect: Effect = "write"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of the conversation, in the shape of the Messages API."""
+
+    role: Literal["user", "assistant"]
+    content: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One model call, complete: the same question may be asked twice without harm but cost.
+
+    `may_call=False` offers the tools (the cache depends on them) but forbids calling one.
+    """
+
+    system: str
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    may_call: bool = True
+    model: str | None = None
+    max_tokens: int = 8192
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model said: content blocks verbatim, and why it stopped, in the API's own word."""
+
+    content: tuple[Block, ...]
+    stop_reason: str
+    usage: Usage = field(default_factory=Usage)
+    model: str = ""
+    explanation: str = ""
+
+    @property
+    def text(self) -> str:
+        """The text blocks, joined."""
+        return "\n".join(b["text"] for b in self.content if b.get("type") == "text" and b.get("text"))
+
+    @property
+    def uses(self) -> tuple[Block, ...]:
+        """The tool_use blocks, in order: `{id, name, input}`."""
+        return tuple(b for b in self.content if b.get("type") == "tool_use")
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """One call of one tool. `effect_id` is made by the runtime, the same over replay and retry."""
+
+    id: str
+    tool: str
+    toolkit: str
+    effect: Effect
+    arguments: dict[str, Any]
+    effect_id: str
+    run_as: str | None = None
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """What came of a call, as text for the model. Content is clipped before it gets here."""
+
+    call_id: str
+    state: CallState
+    content: str
+
+
+class PermanentError(Exception):
+    """Trying again cannot help: a bad key, an unknown model, a request the vendor rejects.
+
+    The message names the cause and what to do about it, and holds no secret.
+    """
+
+
+class TransientError(Exception):
+    """Trying again may help: overload, a lost connection, a time-out.
+
+    `retry_after` is the vendor's own wish in seconds. `sent` is False only when it is proven that
+    nothing reached the vendor's tool, so that even a write may be tried again.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, sent: bool = True) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.sent = sent
+
+
+class Model(Protocol):
+    """Something that thinks. Raises PermanentError or TransientError, never a vendor's exception."""
+
+    async def ask(self, question: Question) -> Reply:
+        """Answer one question. Does not retry: Temporal does."""
+        ...
+
+
+class Toolkits(Protocol):
+    """Something that acts. Raises PermanentError or TransientError, never a vendor's exception."""
+
+    async def tools(self, toolkits: tuple[str, ...], run_as: str | None) -> tuple[Tool, ...]:
+        """Every tool of these toolkits, in a stable order. An unknown toolkit is a PermanentError."""
+        ...
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Make one call, once. Returns `done` or `refused`; raises when it cannot tell.
+
+        PermanentError: the call never happened and never will (no connection, bad key).
+        TransientError: it did not happen (`sent=False`), or nobody knows (`sent=True`).
+        """
+        ...

@@ -1,0 +1,104 @@
+"""The runner's configuration: the one place that reads the environment, once, into a frozen value."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from schemas import wire
+
+STATE_FOLDER = ".goalfile"
+_ADDRESS_FILE = "dev.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says. Keys are never shown: not in a repr, not in a message."""
+
+    temporal: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """Temporal's own TEMPORAL_* variables; the SDK reads them and its TOML profiles."""
+    queue: str = wire.QUEUE
+    """Task queue of the workers."""
+    owner: str = "tasks"
+    """The name of this sync source; sync never touches another owner's schedules."""
+    anthropic_key: str | None = field(default=None, repr=False)
+    anthropic_base_url: str | None = None
+    """Any endpoint that speaks the Messages API; None is Anthropic's own."""
+    model: str = "claude-sonnet-5-5"
+    """The model of tasks that name none."""
+    composio_key: str | None = field(default=None, repr=False)
+    composio_base_url: str | None = None
+    run_as: str = "default"
+    """The Composio user of tasks that name none."""
+    workspace: Path = Path(STATE_FOLDER, "workspace")
+    """Where the scripted toolkits keep their files."""
+    scripted_pause: float = 0.4
+    """Seconds that a scripted step takes, so that a person can watch it."""
+    grace: float = 60.0
+    """Seconds that a worker which was asked to stop gives the steps in flight."""
+    color: bool | None = None
+    """Whether output is coloured; None leaves it to the terminal."""
+
+    @property
+    def scripted_model(self) -> bool:
+        """True without a model of any kind: then the thinking is scripted, and so are the tools."""
+        return not (self.anthropic_key or self.anthropic_base_url)
+
+    @property
+    def scripted_toolkits(self) -> bool:
+        """A scripted model never drives real tools: it would send what nobody meant."""
+        return self.scripted_model or not self.composio_key
+
+
+def read_settings(environ: Mapping[str, str] | None = None, here: Path | None = None) -> Settings:
+    """Read the environment. Raises ValueError that names the variable that is wrong."""
+    env = os.environ if environ is None else environ
+    temporal = {name: value for name, value in env.items() if name.startswith("TEMPORAL_")}
+    if not temporal.keys() & {"TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"}:
+        temporal |= _dev_server(here or Path.cwd())
+    given: dict[str, Any] = {
+        "queue": env.get("GOALFILE_QUEUE"),
+        "owner": env.get("GOALFILE_OWNER"),
+        "anthropic_key": env.get("ANTHROPIC_API_KEY"),
+        "anthropic_base_url": env.get("ANTHROPIC_BASE_URL"),
+        "model": env.get("GOALFILE_MODEL"),
+        "composio_key": env.get("COMPOSIO_API_KEY"),
+        "composio_base_url": env.get("COMPOSIO_BASE_URL"),
+        "run_as": env.get("GOALFILE_RUN_AS"),
+        "workspace": Path(env["GOALFILE_WORKSPACE"]) if env.get("GOALFILE_WORKSPACE") else None,
+        "scripted_pause": _seconds(env, "GOALFILE_SCRIPTED_PAUSE"),
+        "grace": _seconds(env, "GOALFILE_GRACE"),
+        "color": False if env.get("NO_COLOR") else True if env.get("FORCE_COLOR") else None,
+    }
+    return Settings(temporal=temporal, **{name: value for name, value in given.items() if value not in (None, "")})
+
+
+def _seconds(env: Mapping[str, str], name: str) -> float | None:
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 86_400:
+        raise ValueError(f"{name} must be a number of seconds from 0 to 86400, not `{text}`")
+    return seconds
+
+
+def _dev_server(here: Path) -> dict[str, str]:
+    """The server of a `goalfile dev` that runs in this folder or above it."""
+    for folder in (here, *here.parents):
+        try:
+            said = json.loads((folder / STATE_FOLDER / _ADDRESS_FILE).read_text())
+            return {"TEMPORAL_ADDRESS": str(said["temporal"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return {}
+
+
+def address_file(state: Path) -> Path:
+    """Where `goalfile dev` leaves its addresses for the other commands."""
+    return state / _ADDRESS_FILE

@@ -1,0 +1,134 @@
+"""What people read in a terminal: problems, rounds of sync, runs and their lines.
+
+Pure text. Model output and tool results are foreign: control characters never reach the terminal.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from runner.runs import Line, Run
+from runner.sync import Round
+from schemas.cron import parse_cron
+from schemas.problem import Problem
+from schemas.run import RunRequest
+from schemas.slots import next_slots
+
+MARKS = {
+    "queued": ("…", "bright_black"),
+    "running": ("▸", "blue"),
+    "waiting": ("?", "yellow"),
+    "succeeded": ("✓", "green"),
+    "failed": ("✗", "red"),
+    "stopped": ("■", "yellow"),
+    "cancelled": ("-", "bright_black"),
+}
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def safe(text: str) -> str:
+    """Foreign text without anything that could drive a terminal or reorder a line."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
+
+
+def one_line(text: str, width: int = 100) -> str:
+    """The first line, shortened."""
+    line = safe(text).strip().partition("\n")[0].expandtabs(1)
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def mark(status: str) -> str:
+    """A status as mark and word; colour is only a help."""
+    sign, color = MARKS.get(status, ("·", "white"))
+    return click.style(f"{sign} {status}", fg=color)
+
+
+def problem_text(problem: Problem, sources: Mapping[str, str]) -> str:
+    """A problem with its line and caret, coloured."""
+    head, _, rest = problem.full(sources.get(problem.file, "")).partition("\n")
+    return f"{click.style(head, fg='red' if problem.severity == 'error' else 'yellow', bold=True)}\n{rest}"
+
+
+def change_lines(done: Round) -> list[str]:
+    """What a round of sync changed."""
+    verbs = {"create": "+ scheduled", "update": "~ updated", "delete": "- removed"}
+    failed = {failure.action for failure in done.failures}
+    return [f"{verbs[a.verb]} {a.name}  ({a.reason})" for a in done.plan.actions if a not in failed]
+
+
+def trouble_lines(done: Round) -> list[str]:
+    """What a round of sync could not do, and every wrong file."""
+    lines = [click.style(f"! {f.action.verb} {f.action.name}: {f.error}", fg="red") for f in done.failures]
+    lines += [click.style(f"! {note}", fg="yellow") for note in done.plan.notes]
+    lines += [click.style(problem.concise(), fg="red") for problem in done.problems]
+    return [*lines, click.style(f"! {done.error}", fg="red")] if done.error else lines
+
+
+def task_rows(requests: Iterable[RunRequest], now: datetime) -> list[tuple[str, str]]:
+    """Each task with when it runs next, the soonest first."""
+    rows: list[tuple[datetime, str, str]] = []
+    for request in requests:
+        task = request.task
+        never = datetime.max.replace(tzinfo=UTC)
+        if not task.enabled:
+            rows.append((never, task.name, "disabled in its file"))
+        elif not task.cron:
+            rows.append((never, task.name, f"when asked: goalfile run {task.name}"))
+        else:
+            slot = next_slots([parse_cron(text) for text in task.cron], task.timezone, now, 1)[0]
+            rows.append((slot, task.name, f"next {slot:%a %d %b %H:%M} UTC, in {length(slot - now)}"))
+    return [(name, when) for _, name, when in sorted(rows)]
+
+
+def length(span: timedelta) -> str:
+    """A stretch of time in at most two units: `4.2s`, `12m`, `3h 20m`, `2d 4h`."""
+    seconds = max(span.total_seconds(), 0)
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    if seconds < 120:
+        return f"{seconds:.0f}s"
+    minutes = int(seconds // 60)
+    if minutes < 60:
+        return f"{minutes}m"
+    if minutes < 48 * 60:
+        return f"{minutes // 60}h {minutes % 60}m"
+    return f"{minutes // 1440}d {minutes // 60 % 24}h"
+
+
+def run_table(runs: Iterable[Run], now: datetime) -> list[str]:
+    """Runs as rows: id, status, how long ago, how long it took."""
+    rows: list[tuple[str, ...]] = []
+    for run in runs:
+        took = length((run.ended_at or now) - run.started_at)
+        rows.append((run.id, mark(run.status), f"{length(now - run.started_at)} ago", took))
+    return table([("RUN", "STATUS", "STARTED", "TOOK"), *rows])
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their widest cell; styled text counts without its colour."""
+    widths = [max(len(click.unstyle(row[i])) for row in rows) for i in range(len(rows[0]))]
+
+    def padded(cell: str, width: int) -> str:
+        return cell + " " * (width - len(click.unstyle(cell)))
+
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in rows]
+
+
+def run_line(line: Line, *, name: str = "", whole: bool = True) -> str:
+    """One line of a run, with the run's name if several share a screen; `whole` shows longer texts, indented."""
+    sign, color = {
+        "started": ("▸", "blue"),
+        "said": ("·", "cyan"),
+        "call": ("→", "white"),
+        "result": ("←", "white"),
+        "trouble": ("!", "yellow"),
+    }.get(line.kind, MARKS.get(line.text.partition(":")[0], ("■", "white")))
+    whose = f"{click.style(name, dim=True)} " if name else ""
+    head = f"{line.at.astimezone():%H:%M:%S} {whose}{click.style(sign, fg=color)} {safe(line.text)}"
+    if not line.detail:
+        return head
+    if whole and line.kind in ("ended", "said"):
+        return head + "\n" + "\n".join(f"           {part}" for part in safe(line.detail).splitlines())
+    return f"{head}  {click.style(one_line(line.detail), dim=True)}"

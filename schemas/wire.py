@@ -1,0 +1,67 @@
+"""Names that processes know each other by: workflow, queue, query, search attributes, ids.
+
+Renaming one strands what is already stored under the old name. Ids and search attributes are not
+encrypted by Temporal: nothing secret may enter them.
+"""
+
+import hashlib
+import re
+from datetime import UTC, datetime
+
+from schemas.run import RunRequest
+from schemas.task import Task
+
+RUN_TASK = "goalfile-run"
+"""Workflow type: one run of one task. Takes a RunRequest, returns a RunResult."""
+
+QUEUE = "goalfile"
+"""Default task queue of the workers."""
+
+PROGRESS = "progress"
+"""Query without arguments; answers Progress."""
+
+# Keyword search attributes. SQL visibility stores have ten Keyword slots per namespace: these are all.
+OWNER = "GoalfileOwner"
+TASK = "GoalfileTask"
+DIGEST = "GoalfileDigest"
+STATUS = "GoalfileStatus"
+SEARCH_ATTRIBUTES = (OWNER, TASK, DIGEST, STATUS)
+
+ALL_RUNS = f"WorkflowType = '{RUN_TASK}'"
+"""Visibility query of every run."""
+
+_AD_HOC = "ad-hoc"
+
+
+def schedule_id(task_name: str) -> str:
+    """The id of the schedule that a task owns. One per task name and namespace, whoever owns it."""
+    return f"task-{task_name}"
+
+
+def run_id(task_name: str, at: datetime, unique: str) -> str:
+    """The id of a run that a person or a program starts; sorts by time within a task.
+
+    A scheduled run is named by Temporal: task name and slot, `hello-2026-11-22T09:00:00Z`.
+    """
+    return f"{task_name or _AD_HOC}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{unique}"
+
+
+def digest(task: Task, path: str) -> str:
+    """What a schedule was made from: 16 hex digits that change when the task or its path does.
+
+    Fields at their default do not count, so a new field in a later version changes no digest.
+    """
+    said = task.model_dump_json(exclude_defaults=True)
+    return hashlib.sha256(f"1\n{path}\n{said}".encode()).hexdigest()[:16]
+
+
+def search_attributes(request: RunRequest) -> dict[str, str]:
+    """What a run is found by, from the moment it is started."""
+    return {TASK: request.task.name or _AD_HOC, STATUS: "queued"}
+
+
+def quoted(value: str) -> str:
+    """A value inside a visibility query. Raises ValueError for what no name of ours can contain."""
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,200}", value):
+        raise ValueError(f"not a name: {value!r}")
+    return f"'{value}'"
