@@ -1,0 +1,282 @@
+"""Toolkits by Composio: which tools there are, and one call of one tool.
+
+Refuses to retry (Composio executes again whatever is sent again), to run anything but the tools asked
+for (no search, no sandbox, no connection tools) and to report to anybody: it uses Composio's plain
+asynchronous client. What one process listed another can call: nothing needed for a call lives only here.
+"""
+
+import asyncio
+import re
+from collections import OrderedDict, defaultdict
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runner.adapters.answers import as_object, retry_after
+from runner.adapters.composio_tools import Listed, listed_tool, read_result, restore
+from runner.ports import PermanentError, Tool, ToolCall, ToolResult, TransientError
+
+if TYPE_CHECKING:
+    from composio_client import AsyncComposio
+
+DEADLINE = 120.0
+"""Seconds one call may take in all, session included."""
+
+_SESSIONS = 128  # kept per process; the least recently used is listed again when it is needed
+_NEVER_LEFT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
+_UNCONNECTED = frozenset({"ToolRouterV2_NoActiveConnection", "ActionExecute_ConnectedAccountNotFound"})
+_UNCONNECTED_TEXT = re.compile(r"no (active connection|connected account)s? found", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Session:
+    id: str
+    tools: Mapping[str, Listed]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def error(self) -> dict[str, Any]:
+        return as_object(as_object(self.body).get("error"))
+
+
+class ComposioToolkits:
+    """`Toolkits` over Composio sessions. `base_url=None` is Composio's own endpoint.
+
+    `default_user` is the Composio user whose connections serve a task without `run_as`; `deadline` is
+    in seconds.
+    """
+
+    def __init__(self, api_key: str, base_url: str | None, default_user: str, *, deadline: float = DEADLINE) -> None:
+        self._key = api_key.strip()
+        self._base_url = base_url
+        self._default_user = default_user
+        self._deadline = deadline
+        self._made: AsyncComposio | None = None
+        self._making = asyncio.Lock()
+        self._opening: defaultdict[tuple[tuple[str, ...], str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._sessions: OrderedDict[tuple[tuple[str, ...], str], _Session] = OrderedDict()
+
+    async def tools(self, toolkits: tuple[str, ...], run_as: str | None) -> tuple[Tool, ...]:
+        """Every tool of these toolkits, by name. A toolkit without tools is a PermanentError."""
+        if not toolkits:
+            return ()
+        await self._client()  # outside of the deadline: the first import may take long on a busy machine
+        async with self._by(asyncio.get_running_loop().time() + self._deadline, sent=False):
+            session = await self._open(toolkits, run_as or self._default_user)
+        return tuple(session.tools[name].tool for name in sorted(session.tools))
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Make one call, once. Errors and results as `runner.ports.Toolkits` says."""
+        user = call.run_as or self._default_user
+        await self._client()
+        until = asyncio.get_running_loop().time() + self._deadline
+        session, known = self._listing(call, user), True
+        while True:
+            if session is None:
+                async with self._by(until, sent=False):
+                    session, known = await self._open((call.toolkit,), user), False
+            listed = session.tools.get(call.tool)
+            if listed is None:
+                return ToolResult(call.id, "refused", f"{call.toolkit} has no tool {call.tool}")
+            async with self._by(until, sent=True):
+                answer = await self._send(
+                    "execute",
+                    session.id,
+                    tool_slug=listed.slug,
+                    arguments=restore(call.arguments, listed.originals),
+                    sent=True,
+                )
+            if not (answer.status == 404 and known):
+                return self._judge(call, answer, user)
+            # Our session was deleted, or the tool was: nothing ran, so one look at the present is safe.
+            self._forget(session)
+            session = None
+
+    async def close(self) -> None:
+        """Close the connections and forget the sessions. A later call opens new ones."""
+        made, self._made = self._made, None
+        self._sessions.clear()
+        if made is not None:
+            await made.close()
+
+    def _judge(self, call: ToolCall, answer: _Answer, user: str) -> ToolResult:
+        if answer.status < 300:
+            return read_result(call.id, answer.body)
+        problem = self._verdict(answer, call.toolkit, user, sent=True)
+        if isinstance(problem, str):
+            return ToolResult(call.id, "refused", problem)
+        raise problem
+
+    def _verdict(self, answer: _Answer, what: str, user: str, *, sent: bool) -> PermanentError | TransientError | str:
+        """An error, or the words of a refusal at the gate: nothing ran, other arguments might."""
+        said = f"{answer.error.get('message') or answer.body or ''} {answer.error.get('suggested_fix') or ''}"
+        said = self._unspoken(said.strip())[:1000]
+        if answer.error.get("slug") in _UNCONNECTED or _UNCONNECTED_TEXT.search(said):
+            link = answer.error.get("redirect_url")
+            return PermanentError(
+                f"{what} is not connected for {user!r}: connect it in Composio for that user, then run again"
+                + (f" ({link})" if link else "")
+            )
+        match answer.status:
+            case 401:  # without the vendor's text, which may quote the key
+                return PermanentError("Composio refused the key: set COMPOSIO_API_KEY to a valid project key")
+            case 403:
+                return PermanentError(f"COMPOSIO_API_KEY may not do this; use a key that may: {said}")
+            case 402:
+                return PermanentError(f"Composio wants to be paid: settle the account's billing: {said}")
+            case 429:
+                wait = retry_after(answer.headers)
+                return TransientError(f"Composio is rate-limited: {said}", retry_after=wait, sent=False)
+            case 400 | 404 | 413 | 422:
+                return said or f"Composio refused the call with {answer.status}"
+            case status:
+                wait = retry_after(answer.headers)
+                return TransientError(f"Composio answered {status}: {said}", retry_after=wait, sent=sent)
+
+    def _listing(self, call: ToolCall, user: str) -> _Session | None:
+        for key, session in reversed(self._sessions.items()):
+            listed = session.tools.get(call.tool)
+            if key[1] == user and listed is not None and listed.tool.toolkit == call.toolkit:
+                return session
+        return None
+
+    def _forget(self, session: _Session) -> None:
+        for key in [key for key, kept in self._sessions.items() if kept.id == session.id]:
+            del self._sessions[key]
+
+    async def _open(self, toolkits: tuple[str, ...], user: str) -> _Session:
+        """A session whose listing is fresh. An old session is used again: Composio keeps them forever."""
+        key = (tuple(sorted(set(toolkits))), user)
+        async with self._opening[key]:
+            known = self._sessions.get(key)
+            items = await self._list(known.id, key) if known else None
+            session_id = known.id if known and items is not None else await self._create(key)
+            if items is None and (items := await self._list(session_id, key)) is None:
+                raise TransientError("Composio does not know the session it just made", sent=False)
+            listed = [listed_tool(item, key[0]) for item in items]
+            session = _Session(session_id, {one.tool.name: one for one in listed if one is not None})
+            if missing := set(toolkits) - {one.tool.toolkit for one in session.tools.values()}:
+                raise PermanentError(
+                    f"Composio has no toolkit {', '.join(sorted(missing))}, or it has no tools: "
+                    "correct `toolkit` in the task"
+                )
+            self._sessions[key] = session
+            self._sessions.move_to_end(key)
+            while len(self._sessions) > _SESSIONS:
+                self._opening.pop(self._sessions.popitem(last=False)[0], None)
+            return session
+
+    async def _create(self, key: tuple[tuple[str, ...], str]) -> str:
+        answer = await self._send(
+            "create",
+            user_id=key[1],
+            toolkits={"enable": list(key[0])},
+            preload={"tools": "all"},
+            manage_connections={"enable": False},
+            workbench={"enable": False},
+            search={"enable": False},
+            execute={"enable_multi_execute": False},
+            instant=False,  # left out, it means paid use of Composio's own accounts
+        )
+        session_id = self._granted(answer, key).get("session_id")
+        if not isinstance(session_id, str):
+            raise TransientError("Composio made a session without an id", sent=False)
+        return session_id
+
+    async def _list(self, session_id: str, key: tuple[tuple[str, ...], str]) -> list[dict[str, Any]] | None:
+        """Every page of a session's tools; None when Composio no longer knows the session."""
+        items: list[dict[str, Any]] = []
+        cursors: list[str] = []
+        while True:
+            place: dict[str, Any] = {"cursor": cursors[-1]} if cursors else {}
+            answer = await self._send("tools", session_id, limit=500, **place)
+            if answer.status == 404:
+                return None
+            page = self._granted(answer, key)
+            if not isinstance(page.get("items"), list):
+                raise TransientError("Composio answered a list of tools without items", sent=False)
+            items += [as_object(item) for item in page["items"]]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return items
+            if cursor in cursors:
+                raise TransientError("Composio's list of tools goes round in circles", sent=False)
+            cursors.append(str(cursor))
+
+    def _granted(self, answer: _Answer, key: tuple[tuple[str, ...], str]) -> dict[str, Any]:
+        if answer.status < 300:
+            return as_object(answer.body)
+        problem = self._verdict(answer, ", ".join(key[0]), key[1], sent=False)
+        if isinstance(problem, str):
+            raise PermanentError(f"Composio refused the toolkits {', '.join(key[0])}: {problem}")
+        raise problem
+
+    async def _send(self, verb: str, *place: str, sent: bool = False, **fields: Any) -> _Answer:
+        """One request of the session API. `sent` says whether it could reach a tool."""
+        client = await self._client()
+        # The raw response: statuses are judged in one place, and models of a release candidate may not
+        # know tomorrow's fields.
+        request = getattr(client.tool_router.session.with_raw_response, verb)
+        # Raised below, outside of `except`: the vendor's exception holds the request, and so the key.
+        problem: TransientError
+        try:
+            response = (await request(*place, **fields)).http_response
+            try:
+                body = response.json()
+            except (ValueError, RecursionError):
+                if response.status_code >= 300:
+                    body = response.text
+                else:
+                    raise
+            return _Answer(response.status_code, response.headers, body)
+        except (ValueError, RecursionError):
+            problem = TransientError("Composio answered with something that is no JSON", sent=sent)
+        except Exception as error:  # noqa: BLE001  whatever a client throws, the port knows two errors
+            cause = type(error.__cause__ or error).__name__
+            problem = TransientError(f"cannot reach Composio ({cause})", sent=sent and cause not in _NEVER_LEFT)
+        raise problem
+
+    @asynccontextmanager
+    async def _by(self, until: float, *, sent: bool) -> AsyncGenerator[None]:
+        late = False
+        try:
+            async with asyncio.timeout_at(until):
+                yield
+        except TimeoutError:
+            late = True
+        if late:
+            raise TransientError(f"no answer from Composio within {self._deadline:g} seconds", sent=sent)
+
+    async def _client(self) -> "AsyncComposio":
+        async with self._making:
+            if self._made is None:
+                self._made = await asyncio.to_thread(self._make)
+            return self._made
+
+    def _make(self) -> "AsyncComposio":
+        """Import and construct, in a thread: seconds of CPU that would stall every other activity."""
+        if not re.fullmatch(r"[\x21-\x7e]+", self._key):
+            raise PermanentError("there is no usable key for Composio: set COMPOSIO_API_KEY to a project key")
+        try:
+            import composio_client as sdk  # noqa: PLC0415  four seconds of CPU and 130 MB: only when used
+        except ImportError as missing:
+            raise PermanentError("the package `composio-client` is missing: install goalfile[worker]") from missing
+        try:
+            return sdk.AsyncComposio(
+                auth=sdk.ProjectAuth(self._key),
+                base_url=self._base_url,
+                max_retries=0,
+                timeout=sdk.Timeout(self._deadline, connect=min(10.0, self._deadline)),
+            )
+        except (sdk.ComposioError, ValueError) as refused:
+            raise PermanentError(f"Composio's base URL cannot be used: {refused}") from None
+
+    def _unspoken(self, text: str) -> str:
+        return text.replace(self._key, "[key]") if len(self._key) >= 8 else text
