@@ -1,0 +1,33 @@
+"""The gateway put together: one connection, the routes, the page, the guard before them all.
+
+It connects when first asked, not at start, so that the gateway may come up before Temporal does.
+"""
+
+from fastapi import FastAPI
+
+from gateway import api, dashboard
+from gateway.guard import Guard
+from gateway.problems import install_problems
+from gateway.runs import Runs
+from gateway.temporal import Connect
+from schemas import wire
+
+
+def create_app(connect: Connect, *, queue: str = wire.QUEUE) -> FastAPI:
+    """The ASGI app. `connect` gives a Temporal client with the pydantic data converter, or raises."""
+    app = FastAPI(
+        title="Goalfile",
+        summary="Start runs, look at them, stop them.",
+        version="1",
+        docs_url=None,  # these two pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.runs = Runs(connect, queue)
+    app.state.page = dashboard.Page(app.state.runs)
+    app.include_router(api.v1)
+    app.include_router(api.health)
+    app.include_router(dashboard.router)
+    install_problems(app)
+    app.add_middleware(Guard)
+    return app
