@@ -8,7 +8,7 @@ a tag and a second document are problems with a place. Nothing in a file, howeve
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -27,12 +27,6 @@ _CORE: tuple[tuple[re.Pattern[str], _Convert], ...] = (
     (re.compile(r"0x[0-9a-fA-F]+"), lambda text: int(text, 0)),
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
 )
-_PLAIN_TAGS = {
-    "tag:yaml.org,2002:str",
-    "tag:yaml.org,2002:map",
-    "tag:yaml.org,2002:seq",
-    "!",
-}
 
 
 @dataclass
@@ -77,17 +71,15 @@ def read_document(raw: bytes, file: str) -> Document:
         )
         return document
     try:
-        node = yaml.compose(document.text, Loader=yaml.CBaseLoader)
-        if node is not None:
-            document.data = _Builder(document).build(node, (), 0)
+        _Reader(document).read()
     except _Stop:
         document.data = None
     except yaml.MarkedYAMLError as error:
+        document.data = None
         _syntax(document, error)
     except yaml.YAMLError as error:
+        document.data = None
         document.problem("yaml-syntax", f"not YAML: {str(error).splitlines()[0]}", Span())
-    except RecursionError:
-        document.problem("too-deep", "nested too deeply to be a task", Span())
     return document
 
 
@@ -95,77 +87,95 @@ class _Stop(Exception):  # noqa: N818 - control flow, not an error
     """The document cannot be read further; the problem is already noted."""
 
 
-class _Builder:
-    """Turns composed nodes into data, noting places."""
+class _Reader:
+    """Turns parser events into data, noting places.
+
+    Events, not composed nodes: PyYAML's composer recurses in C without a limit, and 64 KB of brackets
+    end the process. Here depth is bounded before anything recurses.
+    """
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.seen: set[int] = set()
+        self.events: Iterator[yaml.Event] = yaml.parse(document.text, Loader=yaml.CBaseLoader)
 
-    def build(self, node: yaml.Node, path: Path, depth: int) -> Any:
-        span = _span(node)
+    def read(self) -> None:
+        for event in self.events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if self.document.values:
+                    help_ = "put the second one into its own file"
+                    self._stop("two-documents", "a task file holds one task", _span(event), help_)
+                self.document.data = self._value(next(self.events), (), 0)
+
+    def _value(self, event: yaml.Event, path: Path, depth: int) -> Any:
+        span = _span(event)
         self.document.values[path] = span
         if depth > MAX_DEPTH:
             self._stop("too-deep", f"nested more than {MAX_DEPTH} levels deep", span)
-        if id(node) in self.seen:
-            alias = _first_alias(self.document.text) or span
-            self._stop("alias", "aliases (`*name`) are not allowed", alias, "write the value out")
-        self.seen.add(id(node))
-        if node.tag not in _PLAIN_TAGS:
-            self._stop("tag", f"tags such as `{node.tag}` are not allowed", span, "remove the tag")
-        if isinstance(node, yaml.MappingNode):
-            return dict(self._pairs(node, path, depth))
-        if isinstance(node, yaml.SequenceNode):
-            return [self.build(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
-        if not isinstance(node, yaml.ScalarNode):  # there is no fourth kind
-            return None
-        self.document.styles[path] = str(node.style or "")
-        return self._scalar(node, span)
+        if isinstance(event, yaml.AliasEvent):
+            self._stop("alias", "aliases (`*name`) are not allowed", span, "write the value out")
+        if not isinstance(event, yaml.ScalarEvent | yaml.SequenceStartEvent | yaml.MappingStartEvent):
+            self._stop("yaml-syntax", "not YAML", span)
+        tag: str | None = event.tag
+        if tag not in (None, "!"):
+            self._stop("tag", f"tags such as `{tag}` are not allowed", span, "remove the tag")
+        if isinstance(event, yaml.ScalarEvent):
+            self.document.styles[path] = str(event.style or "")
+            return self._scalar(event, span)
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(path, depth)
+        items: list[Any] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            items.append(self._value(event, (*path, len(items)), depth + 1))
+        self._ends(path, event)
+        return items
 
-    def _pairs(self, node: yaml.MappingNode, path: Path, depth: int) -> Iterator[tuple[str, Any]]:
-        first: dict[str, Span] = {}
-        for key_node, value_node in node.value:
-            span = _span(key_node)
-            if not isinstance(key_node, yaml.ScalarNode):
+    def _mapping(self, path: Path, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            span = _span(event)
+            if not isinstance(event, yaml.ScalarEvent):
                 self._stop("yaml-syntax", "a key must be text", span)
-            key = str(key_node.value)
-            if key in first:
-                where = f"first written in line {first[key].line}"
+            key = str(event.value)
+            twice = self.document.keys.get((*path, key)) if key in found else None
+            if twice:
+                where = f"first written in line {twice.line}"
                 self.document.problem(
                     "duplicate-key", f"`{key}` is written twice", span, label=where, help="remove one of them"
                 )
-                continue
-            first[key] = span
-            self.document.keys[(*path, key)] = span
-            yield key, self.build(value_node, (*path, key), depth + 1)
+            else:
+                self.document.keys[(*path, key)] = span
+            value = self._value(next(self.events), (*path, key), depth + 1)
+            found.setdefault(key, value)
+        self._ends(path, event)
+        return found
 
-    def _scalar(self, node: yaml.ScalarNode, span: Span) -> Any:
-        if node.style:  # quoted or block text is text
-            return node.value
+    def _ends(self, path: Path, event: yaml.Event) -> None:
+        end = _span(event)
+        ends = {"end_line": end.end_line, "end_column": end.end_column}
+        self.document.values[path] = self.document.values[path].model_copy(update=ends)
+
+    def _scalar(self, event: yaml.ScalarEvent, span: Span) -> Any:
+        text = str(event.value)
+        if event.style:  # quoted or block text is text
+            return text
         for pattern, convert in _CORE:
-            if pattern.fullmatch(node.value):
+            if pattern.fullmatch(text):
                 try:
-                    return convert(node.value)
+                    return convert(text)
                 except ValueError:  # more digits than Python converts
                     self._stop("invalid-value", "this number is too large", span)
-        return node.value
+        return text
 
-    def _stop(self, code: str, message: str, span: Span, help: str = "") -> None:  # noqa: A002
+    def _stop(self, code: str, message: str, span: Span, help: str = "") -> NoReturn:  # noqa: A002
         self.document.problem(code, message, span, help=help)
         raise _Stop
 
 
-def _span(node: yaml.Node) -> Span:
-    start, end = node.start_mark, node.end_mark
+def _span(event: yaml.Event) -> Span:
+    start, end = event.start_mark, event.end_mark
+    if start is None or end is None:  # the stubs allow it; the parser never does it
+        return Span()
     return Span(line=start.line + 1, column=start.column + 1, end_line=end.line + 1, end_column=end.column + 1)
-
-
-def _first_alias(text: str) -> Span | None:
-    for token in yaml.scan(text, Loader=yaml.CBaseLoader):
-        if isinstance(token, yaml.AliasToken):
-            line, column, end = token.start_mark.line, token.start_mark.column, token.end_mark.column
-            return Span(line=line + 1, column=column + 1, end_line=line + 1, end_column=end + 1)
-    return None
 
 
 def _syntax(document: Document, error: yaml.MarkedYAMLError) -> None:
@@ -178,10 +188,6 @@ def _syntax(document: Document, error: yaml.MarkedYAMLError) -> None:
     if "\t" in shown[: len(shown) - len(shown.lstrip())]:
         document.problem(
             "tab-indent", "tabs cannot indent YAML", span, label="tab here", help="use two spaces per level"
-        )
-    elif "another document" in f"{error.context} {said}":
-        document.problem(
-            "two-documents", "a task file holds one task", span, help="put the second one into its own file"
         )
     else:
         document.problem("yaml-syntax", f"not YAML: {said}", span)

@@ -6,6 +6,7 @@ more: no logic, no calls, no attribute of anything.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -86,9 +87,14 @@ def _from_text(value: Any, kind: Any) -> JsonValue:
     if not isinstance(value, str) or kind in (None, "string"):
         return value
     try:
-        return json.loads(value)
-    except ValueError:
+        read = json.loads(value, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
         return value  # the schema will say what is wrong with it
+    return value if isinstance(read, float) and not math.isfinite(read) else read
+
+
+def _no_constant(name: str) -> JsonValue:
+    raise ValueError(f"{name} is not JSON")
 
 
 def unknown_placeholders(text: str, task: Task) -> tuple[tuple[str, int], ...]:

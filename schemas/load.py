@@ -6,7 +6,7 @@ the types in `schemas.task` can stay lenient. It reads no disk and never raises.
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, cast
@@ -18,6 +18,7 @@ from schemas.cron import CronError, parse_cron
 from schemas.document import Document, Path, read_document
 from schemas.inputs import input_schema, required_inputs, schema_fault, unknown_placeholders
 from schemas.problem import Problem, Span
+from schemas.secrets import secrets_in
 from schemas.slots import check_timezone
 from schemas.task import NAME_PATTERN, SLUG_PATTERN, Limits, Task, Tools
 
@@ -84,7 +85,21 @@ def load_task(raw: bytes, file: str) -> Loaded:
         said = "the file is empty" if data is None else "a task file is a mapping of keys to values"
         document.problem("missing-goal", said, Span(), help=_GOAL_HELP)
         return Loaded(None, tuple(document.problems), _stem(file))
+    secrets = tuple(_secrets(data, document))
+    if secrets:  # nothing else is said about such a file: the words of another problem could repeat one
+        return Loaded(None, secrets, _stem(file))
     return _load(cast("dict[str, Any]", data), document)
+
+
+def _secrets(data: Any, document: Document) -> Iterator[Problem]:
+    for path, what in secrets_in(data):
+        yield Problem(
+            code="secret-in-file",
+            message=f"`{'.'.join(map(str, path))}` holds {what}",
+            file=document.file,
+            span=document.place(path),
+            help="take it out and revoke it; secrets live in the server's configuration",
+        )
 
 
 _GOAL_HELP = "add a line such as `goal: Summarise yesterday's merged pull requests in acme/web`"

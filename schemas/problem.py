@@ -6,6 +6,7 @@ people may search for and rely on. The rendering is cargo's, because people alre
 
 from typing import Literal
 
+from schemas.secrets import secret_in
 from schemas.value import Value
 
 
@@ -30,11 +31,11 @@ class Problem(Value):
     severity: Literal["error", "warning"] = "error"
 
     def full(self, source: str) -> str:
-        """Render with the line and a caret under the place. `source` is the file's text."""
+        """Render with the line and a caret under the place, unless the line holds a secret."""
         lines = source.splitlines()
         head = f"{self.severity}[{self.code}]: {self.message}"
         place = f"{self.file}:{self.span.line}:{self.span.column}"
-        if not 1 <= self.span.line <= len(lines):
+        if not 1 <= self.span.line <= len(lines) or secret_in(lines[self.span.line - 1]):
             return _joined(head, f" --> {place}", self.help and f"  = help: {self.help}")
         gutter = len(str(self.span.line))
         margin = " " * gutter
