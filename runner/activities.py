@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from runner.agent import Ask
 from runner.effects import REPEATABLE, clip, offered
@@ -73,7 +73,7 @@ class Activities:
             return ToolResult(call.id, "refused", str(error))
         except TransientError as error:
             if repeatable:
-                raise _retryable(error) from None
+                raise _failure(error, "TransientError", error.retry_after) from None
             return ToolResult(call.id, "unknown" if error.sent else "not_run", str(error))
 
 
@@ -111,11 +111,18 @@ def _as_temporal_errors() -> Generator[None]:
     try:
         yield
     except PermanentError as error:
-        raise ApplicationError(str(error), type=PERMANENT, non_retryable=True) from None
+        raise _failure(error, PERMANENT, None) from None
     except TransientError as error:
-        raise _retryable(error) from None
+        raise _failure(error, "TransientError", error.retry_after) from None
 
 
-def _retryable(error: TransientError) -> ApplicationError:
-    wish = None if error.retry_after is None else timedelta(seconds=error.retry_after)
-    return ApplicationError(str(error), type="TransientError", next_retry_delay=wish)
+def _failure(error: Exception, kind: str, retry_after: float | None) -> ApplicationError:
+    activity.logger.warning("%s: %s", kind, error)
+    return ApplicationError(
+        str(error),
+        type=kind,
+        non_retryable=kind == PERMANENT,
+        next_retry_delay=None if retry_after is None else timedelta(seconds=retry_after),
+        # Foreseen, and logged in one line above: the SDK need not print a traceback.
+        category=ApplicationErrorCategory.BENIGN,
+    )

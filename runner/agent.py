@@ -134,7 +134,7 @@ class Agent:
         match reply.stop_reason:
             case "max_tokens":
                 return self._cut_short(reply)
-            case "tool_use" | "end_turn" | "stop_sequence" if reply.uses:
+            case "tool_use" | "end_turn" | "stop_sequence" | "pause_turn" if reply.uses:
                 return replace(self, cut_short=0, pauses=0)._plan_calls(reply)
             case "tool_use" | "end_turn" | "stop_sequence" if reply.text.strip():
                 return replace(self, end=Finish("succeeded", "", reply.text))

@@ -1,10 +1,8 @@
 """The `goalfile` command. Everything heavy is imported inside a command: `--help` answers at once.
 
-Exit codes: 0 ok, 1 problems found or run failed, 2 usage, 3 server unreachable or refused, 4 not
-allowed, 5 gave up waiting, 130 interrupted. Data goes to stdout, everything else to stderr.
+Data goes to stdout, everything else to stderr.
 """
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -12,25 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runner.exits import Failed
+
 if TYPE_CHECKING:
     from temporalio.client import Client
 
     from runner.settings import Settings
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
+_FORMATS = ("full", "concise", "json", "github", "sarif", "junit")
 _ROOT = click.Path(path_type=Path)
-
-
-class Failed(click.ClickException):
-    """Ends the command with one line and an exit code."""
-
-    def __init__(self, message: str, code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = code  # pyright: ignore[reportAttributeAccessIssue] - click documents it for instances
-
-    def show(self, file: Any = None) -> None:  # noqa: ARG002 - click's signature
-        """Print the one line."""
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {self.message}", err=True)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -126,13 +115,14 @@ def cancel(run_id: str, as_json: bool) -> None:
 
 @goalfile.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--format", "style", type=click.Choice(["full", "concise", "json"]), default="full", show_default=True)
+@click.option("--format", "style", type=click.Choice(_FORMATS), default="full", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
 def validate(paths: tuple[Path, ...], style: str, as_json: bool) -> None:
     """Check task files: every problem of every file in one go. PATHS default to tasks/."""
     from runner import cli_files  # noqa: PLC0415
 
-    cli_files.validate(paths or (Path("tasks"),), "json" if as_json else style)
+    in_github = _settings().in_github
+    cli_files.validate(paths or (Path("tasks"),), "json" if as_json else style, in_github=in_github)
 
 
 @goalfile.command()
@@ -153,14 +143,22 @@ def sync(root: Path, watch: bool, confirm: str, as_json: bool) -> None:
 
 
 @goalfile.command()
+@click.option("--scripted", is_flag=True, help="Pretend whatever has no key: the model, or the toolkits.")
 @click.option("--exit-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
-def worker(exit_with_stdin: bool) -> None:
+def worker(scripted: bool, exit_with_stdin: bool) -> None:
     """Execute runs until told to stop; then finish the steps in flight."""
     from runner import server, worker  # noqa: PLC0415
+    from runner.activities import Activities  # noqa: PLC0415
 
     async def serve(client: "Client", settings: "Settings") -> None:
+        try:
+            model = worker.choose_model(settings, scripted=scripted)
+        except worker.NoModel as error:
+            raise Failed(str(error), 2) from error
+        activities = Activities(model, worker.choose_toolkits(settings, scripted=scripted))
         await server.register_search_attributes(client)
-        await worker.serve(client, settings, exit_with_stdin=exit_with_stdin)
+        click.echo(f"working on queue {settings.queue} of {client.service_client.config.target_host}", err=True)
+        await worker.serve(client, settings, activities, exit_with_stdin=exit_with_stdin)
 
     _with_server(serve)
 
@@ -190,13 +188,17 @@ def _settings() -> "Settings":
     from runner.settings import read_settings  # noqa: PLC0415
 
     try:
-        return read_settings()
+        settings = read_settings()
     except ValueError as error:
         raise Failed(str(error), 2) from error
+    click.get_current_context().color = settings.color
+    return settings
 
 
 def _with_server(do: "Callable[[Client, Settings], Coroutine[Any, Any, None]]") -> None:
     """Connect and do it, with every failure of the server as one line."""
+    import asyncio  # noqa: PLC0415
+
     from temporalio.service import RPCError, RPCStatusCode  # noqa: PLC0415
 
     from runner.server import Unreachable, connect  # noqa: PLC0415

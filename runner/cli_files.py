@@ -14,16 +14,17 @@ import click
 from temporalio.client import Client
 
 from runner import show
-from runner.cli import Failed
+from runner.exits import Failed
 from runner.files import SourceUnavailable, TaskFile, read_file, scan
+from runner.formats import RENDER
 from runner.server import register_search_attributes
 from runner.sync import Round, Sync
 from runner.wanted import read_wanted
 from schemas.problem import Problem
 
 
-def validate(paths: Iterable[Path], style: str) -> None:
-    """`goalfile validate`."""
+def validate(paths: Iterable[Path], style: str, *, in_github: bool) -> None:
+    """`goalfile validate`. In a GitHub workflow, people's formats are followed by annotations."""
     files: list[TaskFile] = []
     problems: list[Problem] = []
     for path in paths:
@@ -40,17 +41,23 @@ def validate(paths: Iterable[Path], style: str) -> None:
             raise Failed(f"{path}: {error.strerror}") from error
     problems.extend(read_wanted(files).problems)
     _print_problems(problems, files, style)
+    if in_github and style in ("full", "concise") and problems:
+        click.echo(RENDER["github"](problems, ()))
     if problems:
         raise SystemExit(1)
 
 
 def _print_problems(problems: list[Problem], files: list[TaskFile], style: str) -> None:
-    if style == "json":
-        click.echo(json.dumps([problem.model_dump(mode="json") for problem in problems]))
-        return
-    sources = {file.path: file.raw.decode("utf-8-sig", "replace") for file in files}
-    for problem in problems:
-        click.echo(problem.concise() if style == "concise" else show.problem_text(problem, sources) + "\n")
+    if style in RENDER:
+        said = RENDER[style](problems, [file.path for file in files])
+        if said:
+            click.echo(said)
+    else:
+        sources = {file.path: file.raw.decode("utf-8-sig", "replace") for file in files}
+        for problem in problems:
+            click.echo(show.problem_text(problem, sources) + "\n")
+    if style not in ("full", "concise", "github"):
+        return  # a machine reads this: not a word more
     count = f"{len(files)} task file{'s' * (len(files) != 1)}"
     wrong = len({problem.file for problem in problems})
     many = f"{len(problems)} problem{'s' * (len(problems) != 1)} in {wrong} of {count}"
@@ -92,10 +99,10 @@ def _print_round(done: Round, *, as_json: bool) -> None:
 
 
 def _plain(done: Round) -> dict[str, Any]:
-    failed = {failure.action: failure.error for failure in done.failures}
+    failed = {failure.action.name: failure.error for failure in done.failures}
     return {
         "actions": [
-            {"verb": a.verb, "name": a.name, "reason": a.reason, "error": failed.get(a)} for a in done.plan.actions
+            {"verb": a.verb, "name": a.name, "reason": a.reason, "error": failed.get(a.name)} for a in done.plan.actions
         ],
         "notes": list(done.plan.notes),
         "confirm": done.plan.hash,

@@ -15,7 +15,7 @@ import click
 from temporalio.client import Client
 
 from runner import show
-from runner.cli import Failed
+from runner.exits import Failed
 from runner.files import read_file
 from runner.runs import Line, NoSuchRun, Run, cancel_run, find_run, follow, list_runs, result_of, start_run
 from runner.schedules import find_task, list_existing

@@ -26,6 +26,7 @@ from runner.settings import STATE_FOLDER, Settings, address_file
 from runner.sync import Sync
 
 GATEWAY_PORT = 7700
+_GATEWAY_WITHIN = 30.0
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,21 @@ async def _run(root: Path, state: Path, settings: Settings, ports: Ports) -> Non
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with AsyncExitStack() as stack:
         stack.enter_context(_own(state))
-        port = exact_port(ports.gateway, "port") if ports.gateway else free_port(GATEWAY_PORT)
+        choices = [exact_port(ports.gateway, "port")] if ports.gateway else [free_port(GATEWAY_PORT), free_port()]
         server = await _server(stack, state, ports)
         env = _environment(settings, server, state)
         client = await _client(settings, server)
         await register_search_attributes(client)
-        worker = _python("worker", ["runner", "worker"], env, state)
-        gateway = _python("gateway", ["gateway", "--port", str(port)], env, state)
-        for child, grace in ((gateway, 5.0), (worker, settings.grace + 5)):
-            await child.start()
-            stack.push_async_callback(child.stop, grace)
-        stack.enter_context(_addresses(state, server, port, worker))
+        worker = _python("worker", ["runner", "worker", "--scripted"], env, state)
+        await worker.start()
+        stack.push_async_callback(worker.stop, settings.grace + 5)
+        gateway, port = await _gateway(choices, env, state)
+        stack.push_async_callback(gateway.stop, 5.0)
+        stack.enter_context(_addresses(state, server, port))
         sync = Sync(client, root, settings.owner, settings.queue)
         first = await sync.round()
         screen = Screen(settings, root)
-        screen.open(server, port, first)
+        screen.open(server, port, worker, first)
         jobs = [
             asyncio.create_task(job)
             for job in (
@@ -90,6 +91,19 @@ async def _server(stack: AsyncExitStack, state: Path, ports: Ports) -> DevServer
     server = await start_server(state, port, ui_port, os.environ)
     stack.push_async_callback(server.child.stop, 10.0)
     return server
+
+
+async def _gateway(choices: list[int], env: dict[str, str], state: Path) -> tuple[Child, int]:
+    """On the first port that is still free when the gateway gets to it."""
+    said = ""
+    for port in choices:
+        child = _python("gateway", ["gateway", "--port", str(port)], env, state)
+        await child.start()
+        if await child.says("http://", _GATEWAY_WITHIN):
+            return child, port
+        await child.stop(1)
+        said = child.last_words()
+    raise CannotStart(f"the gateway did not start: {said}")
 
 
 async def _client(settings: Settings, server: DevServer) -> Client:
@@ -132,14 +146,13 @@ def _own(state: Path) -> Generator[None]:
 
 
 @contextmanager
-def _addresses(state: Path, server: DevServer, port: int, worker: Child) -> Generator[None]:
+def _addresses(state: Path, server: DevServer, port: int) -> Generator[None]:
     """Leave word for the other commands where the server is."""
     file = address_file(state)
     said = {
         "temporal": server.address,
         "ui": server.ui,
         "gateway": f"http://127.0.0.1:{port}",
-        "worker_pid": worker.pid,
         "pid": os.getpid(),
     }
     file.write_text(json.dumps(said))

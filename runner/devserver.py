@@ -4,7 +4,6 @@ Its data is one SQLite file and survives a restart. Meant for one machine and on
 runs a Temporal cluster. It refuses to talk to a server that it did not start.
 """
 
-import asyncio
 import shutil
 import socket
 import sys
@@ -74,20 +73,13 @@ def exact_port(port: int, what: str) -> int:
 
 async def start_server(state: Path, port: int, ui_port: int, env: Mapping[str, str]) -> DevServer:
     """Start the server and wait until it, and no other, serves. Raises CannotStart."""
-    log = state / "temporal.log"
-    log.write_text("")
     argv = [find_binary(), "server", "start-dev", "--ip", "127.0.0.1", "--log-level", "warn"]
     argv += ["--port", str(port), "--ui-port", str(ui_port), "--db-filename", str(state / "temporal.db")]
     argv += [word for pragma in _PRAGMAS for word in ("--sqlite-pragma", pragma)]
     argv += [word for name in wire.SEARCH_ATTRIBUTES for word in ("--search-attribute", f"{name}=Keyword")]
-    child = Child("temporal", argv, env, log)
+    child = Child("temporal", argv, env, state / "temporal.log")
     await child.start()
-    # Its own words in its own log, not an answer on the port: somebody else could answer there.
-    for _ in range(int(_START_WITHIN / 0.05)):
-        if not child.alive:
-            raise CannotStart(f"the Temporal server did not start: {child.last_words()}")
-        if _READY in log.read_text(errors="replace"):
-            return DevServer(child, port, ui_port)
-        await asyncio.sleep(0.05)
-    await child.stop(1)
-    raise CannotStart(f"the Temporal server was not ready after {_START_WITHIN:.0f} seconds; see {log}")
+    if not await child.says(_READY, _START_WITHIN):
+        await child.stop(1)
+        raise CannotStart(f"the Temporal server did not start: {child.last_words()}")
+    return DevServer(child, port, ui_port)

@@ -67,7 +67,12 @@ def for_model(result: ToolResult, call: ToolCall, tools: Iterable[Tool]) -> str:
 
 
 def clip(text: str, limit: int = 20_000) -> str:
-    """At most `limit` characters: head and tail, and how much is missing between them."""
+    """At most `limit` characters: head and tail, and how much is missing between them.
+
+    Half a character (a lone surrogate) becomes `?`: history could not store it, and an effect that
+    happened would be reported as lost.
+    """
+    text = text.encode(errors="replace").decode()
     if len(text) <= limit:
         return text
     half = (limit - 80) // 2

@@ -39,7 +39,7 @@ class Child:
 
     async def start(self) -> None:
         """Start it, in a session of its own: a terminal's Ctrl-C reaches the parent alone."""
-        with self.log.open("ab") as out:
+        with self.log.open("wb") as out:
             self._process = await asyncio.create_subprocess_exec(
                 *self._argv,
                 env=dict(self._env),
@@ -60,11 +60,13 @@ class Child:
                 return
             quick = quick + 1 if asyncio.get_running_loop().time() - started < 5 else 0
             how = signal.Signals(-code).name if code < 0 else f"exit {code}"
-            tell(f"{self.name} ended ({how}) and is started again" + (f"; see {self.log}" if quick else ""))
             # A child that cannot start must not keep a processor busy.
             await asyncio.sleep(min(2.0**quick - 1, 30))
-            if not self._stopping:
-                await self.start()
+            if self._stopping:
+                return
+            await self.start()
+            log = f"; see {self.log}" if quick else ""
+            tell(f"{self.name} ended ({how}) and was started again as process {self.pid}{log}")
 
     async def stop(self, grace: float) -> None:
         """Ask it to end; make it end after `grace` seconds."""
@@ -79,6 +81,19 @@ class Child:
             with suppress(ProcessLookupError):
                 self._process.kill()
             await self._process.wait()
+
+    async def says(self, words: str, seconds: float) -> bool:
+        """Wait until its log holds these words; False if it ends or the time is up first.
+
+        Its own log and not, say, an answer on its port: somebody else could answer there.
+        """
+        for _ in range(int(seconds / 0.05)):
+            if words in self.log.read_text(errors="replace"):
+                return True
+            if not self.alive:
+                return False
+            await asyncio.sleep(0.05)
+        return False
 
     def last_words(self) -> str:
         """The last line of its log, for an error message."""

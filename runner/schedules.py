@@ -5,7 +5,7 @@ whole task, so that the server itself is the registry of tasks.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,8 @@ def keywords(values: dict[str, str]) -> TypedSearchAttributes:
 
 def said(attributes: TypedSearchAttributes) -> dict[str, str]:
     """The other way round: search attributes by name."""
-    pairs: Any = attributes.search_attributes  # pyright: ignore[reportUnknownMemberType]
-    return {pair.key.name: str(pair.value) for pair in pairs}
+    pairs: Sequence[Any] = attributes.search_attributes  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return {str(pair.key.name): str(pair.value) for pair in pairs}
 
 
 def to_schedule(request: RunRequest, queue: str) -> Schedule:

@@ -16,6 +16,7 @@ from temporalio.service import RPCError
 
 from runner import show
 from runner.devserver import DevServer
+from runner.processes import Child
 from runner.runs import Run, follow, list_runs
 from runner.settings import STATE_FOLDER, Settings
 from runner.sync import Round
@@ -33,7 +34,7 @@ class Screen:
         self._said: set[str] = set()
         """What the last round complained of: a rescan every 30 seconds must not say it again."""
 
-    def open(self, server: DevServer, gateway_port: int, first: Round) -> None:
+    def open(self, server: DevServer, gateway_port: int, worker: Child, first: Round) -> None:
         """The head of the screen, once everything is started."""
         rows = [
             ("page", f"http://127.0.0.1:{gateway_port}/"),
@@ -41,6 +42,7 @@ class Screen:
             ("temporal", f"{server.ui}  (server at {server.address})"),
             ("thinking", self._thinking()),
             ("tools", self._tools()),
+            ("worker", f"process {worker.pid}; kill -9 it: it is started again, and runs go on where they were"),
             ("state", f"{STATE_FOLDER}/  (runs and schedules survive a restart)"),
         ]
         click.echo(f"\n{click.style('goalfile', bold=True)} {version('goalfile')} dev\n")

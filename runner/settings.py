@@ -39,7 +39,9 @@ class Settings:
     grace: float = 60.0
     """Seconds that a worker which was asked to stop gives the steps in flight."""
     color: bool | None = None
-    """Whether output is coloured; None leaves it to the terminal."""
+    """Whether output is coloured (NO_COLOR, FORCE_COLOR); None leaves it to the terminal."""
+    in_github: bool = False
+    """True in a GitHub workflow: problems are annotated in the pull request as well."""
 
     @property
     def scripted_model(self) -> bool:
@@ -71,6 +73,7 @@ def read_settings(environ: Mapping[str, str] | None = None, here: Path | None = 
         "scripted_pause": _seconds(env, "GOALFILE_SCRIPTED_PAUSE"),
         "grace": _seconds(env, "GOALFILE_GRACE"),
         "color": False if env.get("NO_COLOR") else True if env.get("FORCE_COLOR") else None,
+        "in_github": env.get("GITHUB_ACTIONS") == "true",
     }
     return Settings(temporal=temporal, **{name: value for name, value in given.items() if value not in (None, "")})
 

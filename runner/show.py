@@ -54,8 +54,8 @@ def problem_text(problem: Problem, sources: Mapping[str, str]) -> str:
 def change_lines(done: Round) -> list[str]:
     """What a round of sync changed."""
     verbs = {"create": "+ scheduled", "update": "~ updated", "delete": "- removed"}
-    failed = {failure.action for failure in done.failures}
-    return [f"{verbs[a.verb]} {a.name}  ({a.reason})" for a in done.plan.actions if a not in failed]
+    failed = {failure.action.name for failure in done.failures}
+    return [f"{verbs[a.verb]} {a.name}  ({a.reason})" for a in done.plan.actions if a.name not in failed]
 
 
 def trouble_lines(done: Round) -> list[str]:

@@ -89,6 +89,7 @@ class Sync:
         """Rounds for ever: after a change, soon after an unsettled round, and every 30 seconds."""
         changed = asyncio.Event()
         watching = asyncio.create_task(self._notice(changed))
+        await asyncio.sleep(0)  # the watch stands before the first look: nothing falls between the two
         try:
             while True:
                 changed.clear()

@@ -15,14 +15,32 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from runner.activities import Activities
-from runner.ports import Model, Toolkits
+from runner.ports import Model, PermanentError, Tool, ToolCall, Toolkits, ToolResult
 from runner.settings import Settings
 from runner.workflow import RunTask
 
 
-def choose_model(settings: Settings) -> Model:
-    """The model that the settings allow: Anthropic's API or a compatible one, else the scripted one."""
+class NoModel(Exception):  # noqa: N818 - it reads as a state
+    """There is no key for a model, and nobody asked for a scripted one."""
+
+
+class NoToolkits:
+    """What a worker without a key for tools has: every toolkit is a permanent error that says so."""
+
+    async def tools(self, toolkits: tuple[str, ...], run_as: str | None) -> tuple[Tool, ...]:  # noqa: ARG002
+        """Refuse."""
+        raise PermanentError(f"this worker cannot use {', '.join(toolkits)}: set COMPOSIO_API_KEY where it runs")
+
+    async def call(self, call: ToolCall) -> ToolResult:
+        """Refuse."""
+        raise PermanentError(f"this worker cannot use {call.toolkit}: set COMPOSIO_API_KEY where it runs")
+
+
+def choose_model(settings: Settings, *, scripted: bool) -> Model:
+    """The model that the settings allow. Only who says `scripted` gets a pretended one: raises NoModel."""
     if settings.scripted_model:
+        if not scripted:
+            raise NoModel("no model to think with: set ANTHROPIC_API_KEY, or say --scripted for pretended thinking")
         from runner.adapters.scripted import ScriptedModel  # noqa: PLC0415 - only what is used is loaded
 
         return ScriptedModel(pause=settings.scripted_pause)
@@ -31,8 +49,10 @@ def choose_model(settings: Settings) -> Model:
     return AnthropicModel(settings.anthropic_key or "", settings.anthropic_base_url, settings.model)
 
 
-def choose_toolkits(settings: Settings) -> Toolkits:
-    """Composio with a key and a real model; folders otherwise."""
+def choose_toolkits(settings: Settings, *, scripted: bool) -> Toolkits:
+    """Composio with a key and a real model; folders only for who says `scripted`."""
+    if settings.scripted_toolkits and not scripted:
+        return NoToolkits()
     if settings.scripted_toolkits:
         from runner.adapters.scripted import ScriptedToolkits  # noqa: PLC0415
 
@@ -42,6 +62,12 @@ def choose_toolkits(settings: Settings) -> Toolkits:
     return ComposioToolkits(settings.composio_key or "", settings.composio_base_url, settings.run_as)
 
 
+def sandbox() -> SandboxedWorkflowRunner:
+    """The workflow sandbox, with our own code passed through: it is pure, and loading it anew is slow."""
+    passed = SandboxRestrictions.default.with_passthrough_modules("schemas", "runner", "pydantic")
+    return SandboxedWorkflowRunner(restrictions=passed)
+
+
 def make_worker(client: Client, activities: Activities, *, queue: str, grace: timedelta) -> Worker:
     """A worker for runs, on the ports it is given."""
     return Worker(
@@ -49,9 +75,7 @@ def make_worker(client: Client, activities: Activities, *, queue: str, grace: ti
         task_queue=queue,
         workflows=[RunTask],
         activities=[activities.list_tools, activities.ask_model, activities.call_tool],
-        workflow_runner=SandboxedWorkflowRunner(
-            restrictions=SandboxRestrictions.default.with_passthrough_modules("schemas", "runner", "pydantic")
-        ),
+        workflow_runner=sandbox(),
         # A dead worker's cached runs go to another one after this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=grace,
@@ -62,9 +86,8 @@ def make_worker(client: Client, activities: Activities, *, queue: str, grace: ti
     )
 
 
-async def serve(client: Client, settings: Settings, *, exit_with_stdin: bool = False) -> None:
+async def serve(client: Client, settings: Settings, activities: Activities, *, exit_with_stdin: bool = False) -> None:
     """Work until SIGTERM or SIGINT, or until a parent that holds our standard input is gone."""
-    activities = Activities(choose_model(settings), choose_toolkits(settings))
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from runner.effects import REPEATABLE, lost
     from runner.ports import Reply, ToolCall, ToolResult
     from runner.prompt import RULES, first_message
-    from schemas.run import Progress, RunRequest, RunResult, Status, Step, StepState
+    from schemas.run import Progress, RunRequest, RunResult, Status, Step, StepState, Usage
     from schemas.wire import PROGRESS, RUN_TASK, STATUS
 
 LOST_AFTER = timedelta(seconds=10)
@@ -60,14 +60,14 @@ class RunTask:
             reason=self.reason,
             turns=agent.turns if agent else 0,
             calls=agent.calls if agent else 0,
-            usage=agent.usage if agent else Progress(status="running").usage,
+            usage=agent.usage if agent else Usage(),
             steps=tuple(self.steps),
         )
 
     @workflow.run
     async def run(self, request: RunRequest) -> RunResult:
         """Drive the agent to its end. Always returns a result, also for a run that failed."""
-        started = workflow.info().start_time
+        started = workflow.now()  # the time it waited for a worker is not its own
         self._say("running")
         try:
             end = await self._drive(request, started)
@@ -82,7 +82,7 @@ class RunTask:
             reason=end.reason,
             summary=end.summary,
             steps=tuple(self.steps),
-            usage=self.progress().usage,
+            usage=self.agent.usage if self.agent else Usage(),
             started_at=started,
             ended_at=workflow.now(),
         )
@@ -187,13 +187,18 @@ class RunTask:
         """Do one step and keep its place in the list that people follow."""
         index = len(self.steps)
         self.steps.append(step)
-        state = if_lost
+
+        def ended(state: StepState) -> None:
+            self.steps[index] = step.model_copy(update={"state": state, "ended_at": workflow.now()})
+
+        # Not `finally`: an evicted run is closed outside of any workflow, where there is no time.
         try:
             done = await doing
-            state = done.state if isinstance(done, ToolResult) else "done"
-            return done
-        finally:
-            self.steps[index] = step.model_copy(update={"state": state, "ended_at": workflow.now()})
+        except (ActivityError, asyncio.CancelledError):
+            ended(if_lost)
+            raise
+        ended(done.state if isinstance(done, ToolResult) else "done")
+        return done
 
     def _say(self, status: Status) -> None:
         self.status = status

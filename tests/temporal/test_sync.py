@@ -1,0 +1,156 @@
+"""Sync against a real Temporal server: files become schedules, and only ours."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client, ScheduleOverlapPolicy
+
+from runner.schedules import find_task, list_existing
+from runner.sync import Round, Sync
+from schemas import wire
+
+pytestmark = pytest.mark.temporal
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    return folder
+
+
+def write(root: Path, name: str, goal: str = "Do it.", more: str = "") -> Path:
+    path = root / f"{name}.yaml"
+    path.write_text(f"goal: {goal}\n{more}")
+    return path
+
+
+async def owned(client: Client, owner: str) -> set[str]:
+    return {schedule.name for schedule in await list_existing(client) if schedule.owner == owner}
+
+
+async def settled(sync: Sync, client: Client, owner: str, names: set[str]) -> Round:
+    """Rounds until the server's (eventually consistent) listing shows these names."""
+    done = await sync.settle()
+    for _ in range(100):
+        if await owned(client, owner) == names:
+            return done
+        await asyncio.sleep(0.05)
+    pytest.fail(f"{await owned(client, owner)} instead of {names}")
+
+
+async def test_files_become_schedules_and_a_second_sync_has_nothing_to_do(
+    client: Client, root: Path, unique: str
+) -> None:
+    cron = f"a{unique}"
+    write(root, cron, more="cron: ['0 9 * * 1-5', '@daily']\ntimezone: Europe/Berlin\noverlap: queue\njitter: 5m\n")
+    write(root, f"b{unique}")
+    sync = Sync(client, root, unique, "q")
+    done = await settled(sync, client, unique, {cron, f"b{unique}"})
+    assert [(action.verb, action.name) for action in done.plan.actions] == [("create", cron), ("create", f"b{unique}")]
+    assert done.ok
+    assert (await sync.round()).plan.actions == ()
+
+    described = (await client.get_schedule_handle(wire.schedule_id(cron)).describe()).schedule
+    assert described.policy.overlap == ScheduleOverlapPolicy.BUFFER_ONE
+    assert described.policy.catchup_window.total_seconds() == 600
+    assert (described.spec.time_zone_name, described.spec.jitter and described.spec.jitter.seconds) == (
+        "Europe/Berlin",
+        300,
+    )
+    assert not described.state.paused
+    asked = (await client.get_schedule_handle(wire.schedule_id(f"b{unique}")).describe()).schedule
+    assert asked.state.paused
+    found = await find_task(client, f"b{unique}")
+    assert found is not None
+    assert found.task.goal == "Do it."
+
+
+async def test_a_change_is_an_update_and_a_removal_a_delete(client: Client, root: Path, unique: str) -> None:
+    write(root, f"a{unique}")
+    gone = write(root, f"b{unique}", more="cron: '@hourly'\n")
+    sync = Sync(client, root, unique, "q")
+    await settled(sync, client, unique, {f"a{unique}", f"b{unique}"})
+    write(root, f"a{unique}", "Do it well.")
+    gone.unlink()
+    done = await settled(sync, client, unique, {f"a{unique}"})
+    assert [(action.verb, action.name) for action in done.plan.actions] == [
+        ("update", f"a{unique}"),
+        ("delete", f"b{unique}"),
+    ]
+    found = await find_task(client, f"a{unique}")
+    assert found is not None
+    assert found.task.goal == "Do it well."
+
+
+async def test_a_person_s_pause_survives_an_update(client: Client, root: Path, unique: str) -> None:
+    write(root, f"a{unique}", more="cron: '@daily'\n")
+    sync = Sync(client, root, unique, "q")
+    await settled(sync, client, unique, {f"a{unique}"})
+    handle = client.get_schedule_handle(wire.schedule_id(f"a{unique}"))
+    await handle.pause(note="the vendor is down")
+    write(root, f"a{unique}", "New words.", more="cron: '@daily'\n")
+    assert (await sync.round()).ok
+    state = (await handle.describe()).schedule.state
+    assert (state.paused, state.note) == (True, "the vendor is down")
+
+
+async def test_a_file_that_pauses_and_resumes_is_followed(client: Client, root: Path, unique: str) -> None:
+    sync = Sync(client, root, unique, "q")
+    handle = client.get_schedule_handle(wire.schedule_id(f"a{unique}"))
+    for enabled in ("true", "false", "true"):
+        write(root, f"a{unique}", more=f"cron: '@daily'\nenabled: {enabled}\n")
+        assert (await sync.round()).ok
+        assert (await handle.describe()).schedule.state.paused is (enabled == "false")
+
+
+async def test_two_sources_of_one_name_do_not_touch_each_other(client: Client, root: Path, unique: str) -> None:
+    write(root, f"a{unique}")
+    await settled(Sync(client, root, f"one{unique}", "q"), client, f"one{unique}", {f"a{unique}"})
+    write(root, f"a{unique}", "Mine now.")
+    done = await Sync(client, root, f"two{unique}", "q").settle()
+    assert not done.ok
+    assert f"belongs to `one{unique}`" in done.plan.notes[0]
+    found = await find_task(client, f"a{unique}")
+    assert found is not None
+    assert found.task.goal == "Do it."
+
+
+async def test_a_folder_that_is_gone_deletes_nothing(client: Client, root: Path, unique: str) -> None:
+    write(root, f"a{unique}")
+    sync = Sync(client, root, unique, "q")
+    await settled(sync, client, unique, {f"a{unique}"})
+    root.rename(root.with_name("elsewhere"))
+    done = await sync.settle()
+    assert "no schedule was changed" in done.error
+    assert await owned(client, unique) == {f"a{unique}"}
+
+
+async def test_an_empty_folder_deletes_only_on_a_person_s_word(client: Client, root: Path, unique: str) -> None:
+    path = write(root, f"a{unique}")
+    sync = Sync(client, root, unique, "q")
+    await settled(sync, client, unique, {f"a{unique}"})
+    path.unlink()
+    done = await sync.settle()
+    assert done.plan.hash
+    assert await owned(client, unique) == {f"a{unique}"}
+    released = await sync.round(done.plan.hash)
+    assert [action.verb for action in released.plan.actions] == ["delete"]
+
+
+async def test_watching_sees_a_new_file_soon(client: Client, root: Path, unique: str) -> None:
+    rounds: asyncio.Queue[Round] = asyncio.Queue()
+    watching = asyncio.create_task(Sync(client, root, unique, "q").watch(rounds.put_nowait))
+
+    async def created(name: str) -> None:
+        async with asyncio.timeout(40):
+            while not any(action.name == name for action in (await rounds.get()).plan.actions):
+                pass
+
+    try:
+        await rounds.get()
+        write(root, f"a{unique}")
+        await created(f"a{unique}")
+    finally:
+        watching.cancel()
