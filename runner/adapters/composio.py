@@ -183,7 +183,7 @@ class ComposioToolkits:
             workbench={"enable": False},
             search={"enable": False},
             execute={"enable_multi_execute": False},
-            instant=False,  # left out, it means paid use of Composio's own accounts
+            instant=False,  # left out, Composio charges for instant use and hides the charges
         )
         session_id = self._granted(answer, key).get("session_id")
         if not isinstance(session_id, str):
