@@ -1,4 +1,4 @@
-"""Reading a vendor's HTTP answer without trusting its shape."""
+"""What may go to a vendor over HTTP, and reading its answer without trusting its shape."""
 
 import json
 import math
@@ -13,11 +13,11 @@ def as_object(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def is_unicode(value: Any) -> bool:
-    """False if some text in the JSON has half a character: it can be neither stored nor sent on."""
+def is_sendable(value: Any) -> bool:
+    """False if no request can hold it: half a character, or a number that is not finite."""
     try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:  # a UnicodeEncodeError is one
         return False
     return True
 

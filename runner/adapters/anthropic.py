@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from runner.adapters.answers import as_object, is_unicode, retry_after
+from runner.adapters.answers import as_object, is_sendable, retry_after
 from runner.ports import Block, PermanentError, Question, Reply, TransientError
 from schemas.run import Usage
 
@@ -64,7 +64,8 @@ class AnthropicModel:
             problem = TransientError(f"cannot reach {self._at} ({type(error.__cause__).__name__})")
         except (ValueError, RecursionError) as error:
             problem = TransientError(f"{self._at} answered with something that is no message: {error}")
-        problem.args = (_unspoken(str(problem), self._key),)
+        # Redacted before it is shortened: half a key would no longer look like one.
+        problem.args = (_unspoken(str(problem), self._key)[:1000],)
         raise problem
 
     async def close(self) -> None:
@@ -140,8 +141,8 @@ def read_reply(said: Any, model: str) -> Reply:
     if not isinstance(said, dict):
         raise ValueError("it is not an object")  # noqa: TRY004  its caller tells one kind of bad answer
     answer = cast("dict[str, Any]", said)
-    if not is_unicode(answer):
-        raise ValueError("it is not valid Unicode")
+    if not is_sendable(answer):
+        raise ValueError("it holds half a character or a number without end")
     content, stop_reason = answer.get("content"), answer.get("stop_reason")
     if not isinstance(content, list):
         raise ValueError("`content` is not a list")  # noqa: TRY004
@@ -168,7 +169,7 @@ def verdict(status: int, headers: Mapping[str, str], body: Any, model: str, at: 
     """What an error status means for us. `at` is the host, `body` the vendor's JSON or text."""
     told = as_object(as_object(body).get("error"))
     code = as_object(told.get("details")).get("error_code")
-    said = f": {str(told.get('message') or body or '')[:500]}"
+    said = f": {told.get('message') or body or ''}"
     if request := headers.get("request-id"):
         said += f" (request {request})"
     match status:

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.adapters.answers import as_object, retry_after
-from runner.adapters.composio_tools import Listed, listed_tool, read_result, restore
+from runner.adapters.answers import as_object, is_sendable
+from runner.adapters.composio_tools import Answer, Listed, listed_tool, read_result, restore, verdict
 from runner.ports import PermanentError, Tool, ToolCall, ToolResult, TransientError
 
 if TYPE_CHECKING:
@@ -25,25 +25,12 @@ DEADLINE = 120.0
 
 _SESSIONS = 128  # kept per process; the least recently used is listed again when it is needed
 _NEVER_LEFT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
-_UNCONNECTED = frozenset({"ToolRouterV2_NoActiveConnection", "ActionExecute_ConnectedAccountNotFound"})
-_UNCONNECTED_TEXT = re.compile(r"no (active connection|connected account)s? found", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class _Session:
     id: str
     tools: Mapping[str, Listed]
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: Any
-
-    @property
-    def error(self) -> dict[str, Any]:
-        return as_object(as_object(self.body).get("error"))
 
 
 class ComposioToolkits:
@@ -74,6 +61,9 @@ class ComposioToolkits:
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Make one call, once. Errors and results as `runner.ports.Toolkits` says."""
+        if not is_sendable(call.arguments):
+            said = "not sent: in the arguments, text must be whole Unicode and numbers finite"
+            return ToolResult(call.id, "refused", said)
         user = call.run_as or self._default_user
         await self._client()
         until = asyncio.get_running_loop().time() + self._deadline
@@ -106,39 +96,13 @@ class ComposioToolkits:
         if made is not None:
             await made.close()
 
-    def _judge(self, call: ToolCall, answer: _Answer, user: str) -> ToolResult:
+    def _judge(self, call: ToolCall, answer: Answer, user: str) -> ToolResult:
         if answer.status < 300:
             return read_result(call.id, answer.body)
-        problem = self._verdict(answer, call.toolkit, user, sent=True)
+        problem = verdict(answer, call.toolkit, user, self._key, sent=True)
         if isinstance(problem, str):
             return ToolResult(call.id, "refused", problem)
         raise problem
-
-    def _verdict(self, answer: _Answer, what: str, user: str, *, sent: bool) -> PermanentError | TransientError | str:
-        """An error, or the words of a refusal at the gate: nothing ran, other arguments might."""
-        said = f"{answer.error.get('message') or answer.body or ''} {answer.error.get('suggested_fix') or ''}"
-        said = self._unspoken(said.strip())[:1000]
-        if answer.error.get("slug") in _UNCONNECTED or _UNCONNECTED_TEXT.search(said):
-            link = answer.error.get("redirect_url")
-            return PermanentError(
-                f"{what} is not connected for {user!r}: connect it in Composio for that user, then run again"
-                + (f" ({link})" if link else "")
-            )
-        match answer.status:
-            case 401:  # without the vendor's text, which may quote the key
-                return PermanentError("Composio refused the key: set COMPOSIO_API_KEY to a valid project key")
-            case 403:
-                return PermanentError(f"COMPOSIO_API_KEY may not do this; use a key that may: {said}")
-            case 402:
-                return PermanentError(f"Composio wants to be paid: settle the account's billing: {said}")
-            case 429:
-                wait = retry_after(answer.headers)
-                return TransientError(f"Composio is rate-limited: {said}", retry_after=wait, sent=False)
-            case 400 | 404 | 413 | 422:
-                return said or f"Composio refused the call with {answer.status}"
-            case status:
-                wait = retry_after(answer.headers)
-                return TransientError(f"Composio answered {status}: {said}", retry_after=wait, sent=sent)
 
     def _listing(self, call: ToolCall, user: str) -> _Session | None:
         for key, session in reversed(self._sessions.items()):
@@ -210,15 +174,15 @@ class ComposioToolkits:
                 raise TransientError("Composio's list of tools goes round in circles", sent=False)
             cursors.append(str(cursor))
 
-    def _granted(self, answer: _Answer, key: tuple[tuple[str, ...], str]) -> dict[str, Any]:
+    def _granted(self, answer: Answer, key: tuple[tuple[str, ...], str]) -> dict[str, Any]:
         if answer.status < 300:
             return as_object(answer.body)
-        problem = self._verdict(answer, ", ".join(key[0]), key[1], sent=False)
+        problem = verdict(answer, ", ".join(key[0]), key[1], self._key, sent=False)
         if isinstance(problem, str):
             raise PermanentError(f"Composio refused the toolkits {', '.join(key[0])}: {problem}")
         raise problem
 
-    async def _send(self, verb: str, *place: str, sent: bool = False, **fields: Any) -> _Answer:
+    async def _send(self, verb: str, *place: str, sent: bool = False, **fields: Any) -> Answer:
         """One request of the session API. `sent` says whether it could reach a tool."""
         client = await self._client()
         # The raw response: statuses are judged in one place, and models of a release candidate may not
@@ -235,7 +199,7 @@ class ComposioToolkits:
                     body = response.text
                 else:
                     raise
-            return _Answer(response.status_code, response.headers, body)
+            return Answer(response.status_code, response.headers, body)
         except (ValueError, RecursionError):
             problem = TransientError("Composio answered with something that is no JSON", sent=sent)
         except Exception as error:  # noqa: BLE001  whatever a client throws, the port knows two errors
@@ -277,6 +241,3 @@ class ComposioToolkits:
             )
         except (sdk.ComposioError, ValueError) as refused:
             raise PermanentError(f"Composio's base URL cannot be used: {refused}") from None
-
-    def _unspoken(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if len(self._key) >= 8 else text

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from runner.adapters.answers import as_object
-from runner.ports import Effect, Tool, ToolResult, TransientError
+from runner.adapters.answers import as_object, retry_after
+from runner.ports import Effect, PermanentError, Tool, ToolResult, TransientError
 
 _LOST = re.compile(  # a failed tool whose provider may yet have acted
     r"(status(?: code)?|https?|error(?: code)?|code)\W{0,3}5\d\d\b|\b5\d\d (server|internal|bad|service|gateway)"
@@ -21,6 +21,8 @@ _LOST = re.compile(  # a failed tool whose provider may yet have acted
     r"|connection (was )?(reset|aborted|closed)",
     re.IGNORECASE,
 )
+_UNCONNECTED = frozenset({"ToolRouterV2_NoActiveConnection", "ActionExecute_ConnectedAccountNotFound"})
+_UNCONNECTED_TEXT = re.compile(r"no (active connection|connected account)s? found", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,15 @@ class Listed:
     tool: Tool
     slug: str
     originals: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came over HTTP: `body` is JSON, or the text of an error that is none."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
 
 
 def legal(name: str) -> str:
@@ -115,6 +126,37 @@ def read_result(call_id: str, body: Any) -> ToolResult:
             return ToolResult(call_id, "refused", "not run: a person must approve this call in Composio first")
         case _:
             raise TransientError(f"Composio did not say what came of the call ({kind!r})", sent=True)
+
+
+def verdict(answer: Answer, what: str, user: str, key: str, *, sent: bool) -> PermanentError | TransientError | str:
+    """An error, or the words of a refusal at the gate: nothing ran, other arguments might.
+
+    `what` names the toolkits, `sent` says whether the request could reach a tool, and `key` is what no
+    error may hold.
+    """
+    error = as_object(as_object(answer.body).get("error"))
+    said = f"{error.get('message') or answer.body or ''} {error.get('suggested_fix') or ''}".strip()
+    said = (said.replace(key, "[key]") if len(key) >= 8 else said)[:1000]
+    if error.get("slug") in _UNCONNECTED or _UNCONNECTED_TEXT.search(said):
+        link = error.get("redirect_url")
+        return PermanentError(
+            f"{what} is not connected for {user!r}: connect it in Composio for that user, then run again"
+            + (f" ({link})" if link else "")
+        )
+    wait = retry_after(answer.headers)
+    match answer.status:
+        case 401:  # without the vendor's text, which may quote the key
+            return PermanentError("Composio refused the key: set COMPOSIO_API_KEY to a valid project key")
+        case 403:
+            return PermanentError(f"COMPOSIO_API_KEY may not do this; use a key that may: {said}")
+        case 402:
+            return PermanentError(f"Composio wants to be paid: settle the account's billing: {said}")
+        case 429:
+            return TransientError(f"Composio is rate-limited: {said}", retry_after=wait, sent=False)
+        case 400 | 404 | 413 | 422:
+            return said or f"Composio refused the call with {answer.status}"
+        case status:
+            return TransientError(f"Composio answered {status}: {said}", retry_after=wait, sent=sent)
 
 
 def listed_tool(item: dict[str, Any], toolkits: tuple[str, ...]) -> Listed | None:

@@ -333,7 +333,19 @@ def everything_said_by(error: BaseException) -> str:
     return "\n".join([*said, *traceback.format_exception(error)])
 
 
-def test_an_answer_with_half_a_character_is_asked_for_again() -> None:
-    said = {"content": [{"type": "text", "text": "\ud800"}], "stop_reason": "end_turn"}
-    with pytest.raises(ValueError, match="not valid Unicode"):
+async def test_a_long_error_that_quotes_the_key_does_not_show_half_of_it() -> None:
+    key = "local-secret-0123456789abcdef"
+    for before in range(920, 1001, 8):
+        with AnthropicApi([Fail(400, "x" * before + key + " tail")], key=key) as api:
+            model = AnthropicModel(api.key, api.url, "m")
+            with pytest.raises(PermanentError) as caught:
+                await model.ask(Question("rules", (Message("user", ({"type": "text", "text": "hi"},)),)))
+            await model.close()
+            assert key[:8] not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["\ud800", float("inf")])
+def test_an_answer_that_cannot_be_sent_back_is_asked_for_again(value: object) -> None:
+    said = {"content": [{"type": "text", "text": value}], "stop_reason": "end_turn"}
+    with pytest.raises(ValueError, match="half a character"):
         read_reply(said, "m")

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,6 +80,16 @@ async def test_a_call_rejected_at_the_gate_is_refused_and_never_ran(
 
     assert (result.state, "name is too long" in result.content) == ("refused", True)
     assert api.ran.total() == 0
+
+
+@pytest.mark.parametrize("text", ["half \ud800", {"\udfff": "a key"}, [float("inf")], float("nan")], ids=range(4))
+async def test_arguments_that_cannot_be_sent_are_refused_before_anything_is(
+    text: Any, api: ComposioApi, adapter: Adapter
+) -> None:
+    result = await adapter().call(replace(WRITE, arguments={"name": "a", "text": text}))
+
+    assert (result.state, "not sent" in result.content) == ("refused", True)
+    assert api.requests == []
 
 
 @pytest.mark.parametrize("status", [401, 403])
