@@ -39,7 +39,8 @@ class Child:
 
     async def start(self) -> None:
         """Start it, in a session of its own: a terminal's Ctrl-C reaches the parent alone."""
-        with self.log.open("wb") as out:
+        # A first start begins a new log; a restart must not wipe away why it was needed.
+        with self.log.open("wb" if self._process is None else "ab") as out:
             self._process = await asyncio.create_subprocess_exec(
                 *self._argv,
                 env=dict(self._env),

@@ -30,8 +30,7 @@ def pytest_configure() -> None:
 
 
 def pytest_sessionfinish() -> None:
-    # Temporal's SDK can crash an interpreter that exits while its threads still run (sdk-python#300).
-    time.sleep(0.2)
+    time.sleep(0.2)  # Temporal's SDK can crash an interpreter that exits at once (sdk-python#300)
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +48,7 @@ def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         while "Temporal Server:" not in log.read_text():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, "the Temporal server did not start within a minute"
-            time.sleep(0.05)
+            time.sleep(0.05)  # another process: nothing to wait on but its log
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()

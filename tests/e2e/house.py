@@ -42,7 +42,7 @@ class House:
                 return found
             assert time.monotonic() < until, f"never saw {pattern!r}:\n{self.screen}"
             assert self.process.poll() is None, f"ended before {pattern!r}:\n{self.screen}"
-            time.sleep(0.05)
+            time.sleep(0.05)  # another process: nothing to wait on but its screen
 
     def up(self) -> "House":
         self.sees("Ctrl-C stops everything")

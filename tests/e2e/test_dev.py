@@ -41,7 +41,7 @@ def wait_for(condition: object, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
-        time.sleep(0.05)
+        time.sleep(0.05)  # other processes: their files and ports are all there is to see
 
 
 def test_a_dropped_file_is_scheduled_and_its_run_survives_a_killed_worker(house: House) -> None:
