@@ -9,7 +9,7 @@ INSTALL = $(PIP) install --require-hashes --requirement $(1) \
 # More processes than this only start more Temporal servers.
 PARALLEL := --numprocesses auto --maxprocesses 4
 
-.PHONY: dev test test-slow lint fix bench lock clean
+.PHONY: dev test test-slow lint fix schemas editor bench lock clean
 
 dev: .venv/dev  ## run everything on this machine, with the example tasks
 	$(BIN)/goalfile dev tasks/
@@ -21,10 +21,19 @@ test-slow: .venv/test  ## what takes longer than a person waits
 	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 lint: .venv/test
+	$(BIN)/python -m schemas.export --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+schemas: .venv/test  ## renew the JSON Schemas from the types
+	$(BIN)/python -m schemas.export
+
+editor: tests/editor/node_modules/.package-lock.json  ## the language server that editors use, for its tests
+
+tests/editor/node_modules/.package-lock.json: tests/editor/package-lock.json
+	npm ci --prefix tests/editor --ignore-scripts --no-audit --no-fund --loglevel error
 
 fix: .venv/test
 	$(BIN)/ruff check --fix .
@@ -50,4 +59,4 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 	$(call INSTALL,requirements/test.txt)
 
 clean:
-	rm -rf .venv .goalfile .pytest_cache .hypothesis .ruff_cache .import_linter_cache
+	rm -rf tests/editor/node_modules .venv .goalfile .pytest_cache .hypothesis .ruff_cache .import_linter_cache

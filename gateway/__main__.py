@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from uvicorn import Config, Server  # noqa: PLC0415
 
     from gateway.app import create_app  # noqa: PLC0415
+    from gateway.catalog import Names, Toolkits  # noqa: PLC0415
     from gateway.settings import SettingsError, settings_from_environment  # noqa: PLC0415
     from gateway.temporal import connector  # noqa: PLC0415
 
@@ -52,9 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = settings_from_environment()
     except SettingsError as error:
         return _complain(str(error), 2)
+    toolkits = Toolkits(settings.composio_key, settings.composio_url) if settings.composio_key else None
+    names = Names(settings.config, toolkits)
     server = Server(
         Config(
-            create_app(connector(settings.temporal), queue=settings.queue),
+            create_app(connector(settings.temporal), queue=settings.queue, names=names),
             lifespan="off",
             ws="none",
             log_level="warning",

@@ -1,4 +1,4 @@
-"""The routes under /v1 and the two health checks: read a request strictly, ask `runs`, answer.
+"""The routes under /v1 and the two health checks: read a request strictly, ask `runs` or `catalog`, answer.
 
 No route talks to Temporal itself, and none writes a task: git is the source.
 """
@@ -9,9 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
+from gateway.catalog import Names
 from gateway.problems import RESPONSES
 from gateway.runs import Runs
 from gateway.views import RunList, RunView, TaskList
+from schemas.catalog import Catalog
 from schemas.duration import Duration
 from schemas.run import RunRequest
 from schemas.task import Limits, Task, Texts, Tools
@@ -23,6 +25,11 @@ MAX_GOAL = 20_000
 def runs_of(request: Request) -> Runs:
     """The app's one way to Temporal."""
     return request.app.state.runs
+
+
+def names_of(request: Request) -> Names:
+    """What task files may name on this server."""
+    return request.app.state.names
 
 
 Here = Annotated[Runs, Depends(runs_of)]
@@ -128,6 +135,12 @@ async def cancel_run(run_id: RunId, response: Response, runs: Here) -> RunView:
 async def list_tasks(runs: Here) -> TaskList:
     """Every task the server knows, by name."""
     return TaskList(data=await runs.tasks())
+
+
+@v1.get("/catalog", operation_id="catalog_get", tags=["tasks"])
+async def get_catalog(names: Annotated[Names, Depends(names_of)]) -> Catalog:
+    """What task files may name here. It is answered without Temporal, and without Composio too."""
+    return await names.catalog()
 
 
 @health.get("/healthz", operation_id="health_live", tags=["health"])

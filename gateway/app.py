@@ -1,4 +1,4 @@
-"""The gateway put together: one connection, the routes, the page, the guard before them all.
+"""The gateway put together: one connection, the names, the routes, the page, the guard before them all.
 
 It connects when first asked, not at start, so that the gateway may come up before Temporal does.
 """
@@ -6,6 +6,7 @@ It connects when first asked, not at start, so that the gateway may come up befo
 from fastapi import FastAPI
 
 from gateway import api, dashboard
+from gateway.catalog import Names
 from gateway.guard import Guard
 from gateway.problems import install_problems
 from gateway.runs import Runs
@@ -13,8 +14,11 @@ from gateway.temporal import Connect
 from schemas import wire
 
 
-def create_app(connect: Connect, *, queue: str = wire.QUEUE) -> FastAPI:
-    """The ASGI app. `connect` gives a Temporal client with the pydantic data converter, or raises."""
+def create_app(connect: Connect, *, queue: str = wire.QUEUE, names: Names | None = None) -> FastAPI:
+    """The ASGI app. `connect` gives a Temporal client with the pydantic data converter, or raises.
+
+    `names` is what task files may name; left out, they may name any toolkit and no channel.
+    """
     app = FastAPI(
         title="Goalfile",
         summary="Start runs, look at them, stop them.",
@@ -24,6 +28,7 @@ def create_app(connect: Connect, *, queue: str = wire.QUEUE) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.runs = Runs(connect, queue)
+    app.state.names = names or Names()
     app.state.page = dashboard.Page(app.state.runs)
     app.include_router(api.v1)
     app.include_router(api.health)

@@ -47,7 +47,8 @@ from gateway.views import (
 from schemas import wire
 from schemas.inputs import settle_inputs
 from schemas.run import ENDED, Progress, RunRequest, RunResult
-from schemas.task import NAME_PATTERN, Task
+from schemas.spelling import NAME_PATTERN
+from schemas.task import Task
 
 _QUERY = 2.0  # seconds; without a worker a query hangs until its deadline
 _DESCRIBING = 16  # schedules that are looked at side by side

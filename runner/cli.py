@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
     from runner.settings import Settings
+    from runner.sync import Sync
+    from schemas.catalog import Catalog
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
 _FORMATS = ("full", "concise", "json", "github", "sarif", "junit")
@@ -117,12 +119,99 @@ def cancel(run_id: str, as_json: bool) -> None:
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--format", "style", type=click.Choice(_FORMATS), default="full", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Same as --format json.")
-def validate(paths: tuple[Path, ...], style: str, as_json: bool) -> None:
+@click.option("--online", is_flag=True, help="Also check toolkits, channels and run_as against a server.")
+def validate(paths: tuple[Path, ...], style: str, as_json: bool, online: bool) -> None:
     """Check task files: every problem of every file in one go. PATHS default to tasks/."""
     from runner import cli_files  # noqa: PLC0415
 
-    in_github = _settings().in_github
-    cli_files.validate(paths or (Path("tasks"),), "json" if as_json else style, in_github=in_github)
+    settings = _settings()
+    catalog = _catalog(settings) if online else None
+    style = "json" if as_json else style
+    cli_files.validate(paths or (Path("tasks"),), style, catalog, in_github=settings.in_github)
+
+
+@goalfile.command()
+@click.argument("name")
+@click.option("--tasks", type=_ROOT, default="tasks", show_default=True, help="The folder to look in.")
+@_JSON
+def show(name: str, tasks: Path, as_json: bool) -> None:
+    """Show a task as it runs: where each value comes from, and its next slots. NAME may be a file."""
+    from runner import cli_tasks  # noqa: PLC0415
+
+    _settings()
+    cli_tasks.show_task(name, tasks, as_json=as_json)
+
+
+@goalfile.command()
+@click.argument("name")
+@click.option("--goal", help="What you want done; - reads it from standard input.")
+@click.option("--toolkit", multiple=True, help="A toolkit it may use. Repeatable.")
+@click.option("--cron", multiple=True, help="When: cron, or words such as 'every weekday at 9'. Repeatable.")
+@click.option("--timezone", default="", help="The clock of --cron (default: this machine's).")
+@click.option("--notify", multiple=True, help="A channel that hears about it. Repeatable.")
+@click.option("--description", default="", help="One line for lists.")
+@click.option("--tasks", type=_ROOT, default="tasks", show_default=True, help="The folder to write into.")
+@_JSON
+def new(  # noqa: PLR0917 - click hands them over by name
+    name: str,
+    goal: str | None,
+    toolkit: tuple[str, ...],
+    cron: tuple[str, ...],
+    timezone: str,
+    notify: tuple[str, ...],
+    description: str,
+    tasks: Path,
+    as_json: bool,
+) -> None:
+    """Write a new task file. NAME may name a folder: team/report."""
+    from runner import cli_tasks  # noqa: PLC0415
+
+    _settings()
+    draft = cli_tasks.Draft(name, goal, toolkit, cron, timezone, notify, description)
+    cli_tasks.new(draft, tasks, as_json=as_json)
+
+
+@goalfile.command()
+@click.argument("folder", type=_ROOT, default=".")
+@click.option("--tasks", default="tasks", show_default=True, help="The name of the tasks folder.")
+@_JSON
+def init(folder: Path, tasks: str, as_json: bool) -> None:
+    """Set a repository up: tasks folder, editor, pre-commit hook, GitHub workflow. Safe to repeat."""
+    from runner import cli_tasks  # noqa: PLC0415
+
+    _settings()
+    cli_tasks.init(folder, tasks, as_json=as_json)
+
+
+@goalfile.command()
+@click.argument("kind", type=click.Choice(["task", "defaults", "config"]), default="task")
+@click.option("--server", is_flag=False, flag_value="", metavar="[URL]", help="Offer what this server has.")
+def schema(kind: str, server: str | None) -> None:
+    """Print the JSON Schema of a task file, of _defaults.yaml or of goalfile.config.yaml."""
+    from schemas import export  # noqa: PLC0415
+
+    settings = _settings()
+    if kind == "config":
+        made = export.config_schema()
+    else:
+        make = export.task_schema if kind == "task" else export.defaults_schema
+        catalog = _catalog(settings, server or None) if server is not None else None
+        made = make(toolkits=catalog.toolkits or (), channels=catalog.channels) if catalog else make()
+    click.echo(export.schema_text(made), nl=False)
+
+
+@goalfile.command()
+@click.argument("root", type=_ROOT, default="tasks")
+@click.option("--exit-code", is_flag=True, help="Exit 2 if there is something to do.")
+@_JSON
+def plan(root: Path, exit_code: bool, as_json: bool) -> None:
+    """Say what `sync` would change, and change nothing. Exit 1 if a file is wrong or something is blocked."""
+    from runner import cli_files  # noqa: PLC0415
+
+    async def do(client: "Client", settings: "Settings") -> None:
+        await cli_files.plan(_sync(client, root, settings), as_json=as_json, exit_code=exit_code)
+
+    _with_server(do)
 
 
 @goalfile.command()
@@ -133,11 +222,9 @@ def validate(paths: tuple[Path, ...], style: str, as_json: bool) -> None:
 def sync(root: Path, watch: bool, confirm: str, as_json: bool) -> None:
     """Make the server's schedules equal to the task files."""
     from runner import cli_files  # noqa: PLC0415
-    from runner.sync import Sync  # noqa: PLC0415
 
     async def do(client: "Client", settings: "Settings") -> None:
-        syncing = Sync(client, root, settings.owner, settings.queue)
-        await cli_files.sync(client, syncing, confirm, watch=watch, as_json=as_json)
+        await cli_files.sync(client, _sync(client, root, settings), confirm, watch=watch, as_json=as_json)
 
     _with_server(do)
 
@@ -193,6 +280,22 @@ def _settings() -> "Settings":
         raise Failed(str(error), 2) from error
     click.get_current_context().color = settings.color
     return settings
+
+
+def _catalog(settings: "Settings", server: str | None = None) -> "Catalog":
+    from runner.catalog import ask_catalog  # noqa: PLC0415
+
+    catalog = ask_catalog(settings, server)
+    for line in catalog.unchecked:
+        click.echo(f"not checked: {line}", err=True)
+    return catalog
+
+
+def _sync(client: "Client", root: Path, settings: "Settings") -> "Sync":
+    from runner.catalog import configured  # noqa: PLC0415
+    from runner.sync import Sync  # noqa: PLC0415
+
+    return Sync(client, root, settings.owner, settings.queue, configured(settings, root))
 
 
 def _with_server(do: "Callable[[Client, Settings], Coroutine[Any, Any, None]]") -> None:

@@ -15,35 +15,39 @@ from temporalio.client import Client
 
 from runner import show
 from runner.exits import Failed
-from runner.files import SourceUnavailable, TaskFile, read_file, scan
+from runner.files import SourceUnavailable, TaskFile, read_alone, scan
 from runner.formats import RENDER
 from runner.server import register_search_attributes
 from runner.sync import Round, Sync
 from runner.wanted import read_wanted
+from schemas.catalog import Catalog
+from schemas.load import has_errors
 from schemas.problem import Problem
 
 
-def validate(paths: Iterable[Path], style: str, *, in_github: bool) -> None:
+def validate(paths: Iterable[Path], style: str, catalog: Catalog | None, *, in_github: bool) -> None:
     """`goalfile validate`. In a GitHub workflow, people's formats are followed by annotations."""
-    files: list[TaskFile] = []
+    files: dict[str, TaskFile] = {}
     problems: list[Problem] = []
     for path in paths:
         try:
             if path.is_dir():
                 seen = scan(path)
-                files.extend(seen.files)
+                files |= {file.path: file for file in seen.files}
                 problems.extend(seen.problems)
             else:
-                files.append(TaskFile(str(path), read_file(path)))
+                files |= {file.path: file for file in read_alone(path)}
         except SourceUnavailable as error:
             raise Failed(str(error)) from error
         except OSError as error:
             raise Failed(f"{path}: {error.strerror}") from error
-    problems.extend(read_wanted(files).problems)
-    _print_problems(problems, files, style)
+    wanted = read_wanted([*files.values()], catalog)
+    problems.extend(wanted.problems)
+    problems.sort(key=lambda problem: problem.severity != "error")  # GitHub shows the first ten
+    _print_problems(problems, [*files.values()], style)
     if in_github and style in ("full", "concise") and problems:
         click.echo(RENDER["github"](problems, ()))
-    if problems:
+    if has_errors(problems):
         raise SystemExit(1)
 
 
@@ -56,12 +60,39 @@ def _print_problems(problems: list[Problem], files: list[TaskFile], style: str) 
         sources = {file.path: file.raw.decode("utf-8-sig", "replace") for file in files}
         for problem in problems:
             click.echo(show.problem_text(problem, sources) + "\n")
-    if style not in ("full", "concise", "github"):
-        return  # a machine reads this: not a word more
-    count = f"{len(files)} task file{'s' * (len(files) != 1)}"
-    wrong = len({problem.file for problem in problems})
-    many = f"{len(problems)} problem{'s' * (len(problems) != 1)} in {wrong} of {count}"
-    click.echo(many if problems else f"{count}, all valid", err=True)
+    if style in ("full", "concise", "github"):  # a machine reads the others: not a word more
+        click.echo(_summary(problems, files), err=True)
+
+
+def _summary(problems: list[Problem], files: list[TaskFile]) -> str:
+    tasks = _count(sum(not file.is_defaults for file in files), "task file")
+    wrong = {problem.file for problem in problems if problem.severity == "error"}
+    parts = [_count(sum(problem.severity == "error" for problem in problems), "problem")] if wrong else []
+    if warnings := sum(problem.severity == "warning" for problem in problems):
+        parts.append(_count(warnings, "warning"))
+    if not wrong:
+        return f"{tasks}, all valid{f'; {parts[0]}' if parts else ''}"
+    return f"{' and '.join(parts)} in {len({problem.file for problem in problems})} of {tasks}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+async def plan(syncing: Sync, *, as_json: bool, exit_code: bool) -> None:
+    """`goalfile plan`. Exit 1 if something is wrong or blocked; with `exit_code`, 2 if there is something to do."""
+    seen = await syncing.look()
+    if as_json:
+        click.echo(json.dumps(_plain(seen)))
+    else:
+        for line in [*show.change_lines(seen, done=False), *show.trouble_lines(seen)]:
+            click.echo(line)
+        if seen.ok and not seen.plan.actions:
+            click.echo("nothing to do", err=True)
+    if not seen.ok:
+        raise SystemExit(1)
+    if exit_code and seen.plan.actions:
+        raise SystemExit(2)
 
 
 async def sync(client: Client, syncing: Sync, confirm: str, *, watch: bool, as_json: bool) -> None:

@@ -16,10 +16,11 @@ from temporalio.client import Client
 
 from runner import show
 from runner.exits import Failed
-from runner.files import read_file
+from runner.files import read_alone
 from runner.runs import Line, NoSuchRun, Run, cancel_run, find_run, follow, list_runs, result_of, start_run
 from runner.schedules import find_task, list_existing
 from runner.settings import Settings
+from runner.wanted import above, read_defaults
 from schemas.inputs import settle_inputs
 from schemas.load import load_task
 from schemas.run import ENDED, RunRequest, RunResult, Source
@@ -95,14 +96,15 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _from_file(path: Path) -> tuple[Task, Source]:
     try:
-        raw = read_file(path)
+        *defaults, file = read_alone(path)
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from error
-    loaded = load_task(raw, str(path))
+    layers = above(file, read_defaults(defaults))
+    loaded = load_task(file.raw, file.path, layers)
     if loaded.task is None:
-        text = raw.decode("utf-8-sig", "replace")
-        for problem in loaded.problems:
-            click.echo(show.problem_text(problem, {str(path): text}) + "\n", err=True)
+        sources = {each.path: each.raw.decode("utf-8-sig", "replace") for each in (file, *defaults)}
+        for problem in (*loaded.problems, *(problem for layer in layers for problem in layer.problems)):
+            click.echo(show.problem_text(problem, sources) + "\n", err=True)
         raise Failed(f"{path} is not a task that can run")
     return loaded.task, Source(path=str(path), digest=digest(loaded.task, str(path)))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 from temporalio.client import Client
 
+from runner.catalog import configured, find_config
 from runner.devserver import CannotStart, DevServer, exact_port, free_port, start_server
 from runner.processes import Child
 from runner.screen import Screen
@@ -53,7 +54,7 @@ async def _run(root: Path, state: Path, settings: Settings, ports: Ports) -> Non
         stack.enter_context(_own(state))
         choices = [exact_port(ports.gateway, "port")] if ports.gateway else [free_port(GATEWAY_PORT), free_port()]
         server = await _server(stack, state, ports)
-        env = _environment(settings, server, state)
+        env = _environment(settings, root, server, state)
         client = await _client(settings, server)
         await register_search_attributes(client)
         worker = _python("worker", ["runner", "worker", "--scripted"], env, state)
@@ -62,7 +63,7 @@ async def _run(root: Path, state: Path, settings: Settings, ports: Ports) -> Non
         gateway, port = await _gateway(choices, env, state)
         stack.push_async_callback(gateway.stop, 5.0)
         stack.enter_context(_addresses(state, server, port))
-        sync = Sync(client, root, settings.owner, settings.queue)
+        sync = Sync(client, root, settings.owner, settings.queue, configured(settings, root))
         first = await sync.round()
         screen = Screen(settings, root)
         screen.open(server, port, worker, first)
@@ -117,8 +118,9 @@ def _python(name: str, words: list[str], env: dict[str, str], state: Path) -> Ch
     return Child(name, [sys.executable, "-m", *words, "--exit-with-stdin"], env, state / f"{name}.log")
 
 
-def _environment(settings: Settings, server: DevServer, state: Path) -> dict[str, str]:
+def _environment(settings: Settings, root: Path, server: DevServer, state: Path) -> dict[str, str]:
     mine = {name: value for name, value in os.environ.items() if not name.startswith("TEMPORAL_")}
+    config = find_config(settings, root)
     workspace = settings.workspace if settings.workspace.is_absolute() else state / "workspace"
     return {
         **mine,
@@ -126,6 +128,7 @@ def _environment(settings: Settings, server: DevServer, state: Path) -> dict[str
         "GOALFILE_QUEUE": settings.queue,
         "GOALFILE_WORKSPACE": str(workspace),
         "PYTHONUNBUFFERED": "1",
+        **({"GOALFILE_CONFIG": str(config)} if config else {}),
     }
 
 

@@ -10,11 +10,13 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from schemas.config import CONFIG_FILE
 from schemas.document import MAX_BYTES
-from schemas.problem import Problem
+from schemas.load import DEFAULTS_FILE
+from schemas.problem import Problem, clipped
 
 MAX_FILES = 10_000
 MAX_DEPTH = 8
@@ -26,10 +28,21 @@ class SourceUnavailable(Exception):  # noqa: N818 - it reads as a state of the f
 
 
 class TaskFile(NamedTuple):
-    """One file below the root: its path as people write it, and its bytes (one more than allowed at most)."""
+    """One file below the tasks folder, a `_defaults.yaml` included.
+
+    Its path as people write it, its bytes (one more than allowed at most), its folder below the tasks
+    folder ("" is that folder itself), and the tasks folder.
+    """
 
     path: str
     raw: bytes
+    folder: str = ""
+    root: str = ""
+
+    @property
+    def is_defaults(self) -> bool:
+        """True for what supplies defaults, and is no task."""
+        return PurePath(self.path).name == DEFAULTS_FILE
 
 
 @dataclass(frozen=True)
@@ -50,13 +63,16 @@ def scan(root: Path) -> Scan:
         files: list[TaskFile] = []
         problems: list[Problem] = []
         for entry in _walk(before, before, 0):
-            shown = str(root / entry.relative_to(before))
-            if not _TASK_FILE.fullmatch(entry.name):
-                message = f"`{entry.name}` is not a task file's name; this file is skipped"
-                help_ = "use a-z, 0-9, '.', '_' and '-', and end in .yaml"
-                problems.append(Problem(code="bad-file-name", message=message, file=shown, help=help_))
+            below = entry.relative_to(before)
+            shown = str(root / below)
+            if entry.name == DEFAULTS_FILE or _TASK_FILE.fullmatch(entry.name):
+                files.append(TaskFile(shown, _read(entry, before), _folder(below), str(before)))
             else:
-                files.append(TaskFile(shown, _read(entry, before)))
+                message = f"`{clipped(entry.name)}` is not a task file's name; this file is skipped"
+                help_ = "use a-z, 0-9, '.', '_' and '-', and end in .yaml"
+                if entry.name.startswith("_"):
+                    help_ = f"what a folder's tasks share stands in {DEFAULTS_FILE}"
+                problems.append(Problem(code="bad-file-name", message=message, file=shown, help=help_))
             if len(files) > MAX_FILES:
                 raise SourceUnavailable(f"{root} holds more than {MAX_FILES:,} task files")
         if root.resolve(strict=True) != before:
@@ -74,7 +90,7 @@ def _walk(folder: Path, root: Path, depth: int) -> Iterator[Path]:
     with os.scandir(folder) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
-        if entry.name.startswith((".", "_")):
+        if entry.name.startswith(".") or (entry.name.startswith("_") and not entry.name.startswith("_defaults.")):
             continue  # no tasks; this also skips a ConfigMap mount's `..data`
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(Path(entry.path), root, depth + 1)
@@ -97,3 +113,39 @@ def read_file(path: Path) -> bytes:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         return file.read(MAX_BYTES + 1)
+
+
+def read_alone(path: Path) -> list[TaskFile]:
+    """One task file and the `_defaults.yaml` files that apply to it, the outermost first. Raises OSError.
+
+    The tasks folder is taken to be the outermost one below the folder that holds `.git` or the server's
+    configuration; without either, below the folder we are in.
+    """
+    root = _root_of(path)
+    below = path.parent.absolute().relative_to(root)
+    found: list[TaskFile] = []
+    for folder in (*reversed(below.parents), below) if below.parts else (below,):
+        defaults = _shown(root / folder / DEFAULTS_FILE, path)
+        if path.name != DEFAULTS_FILE and defaults.is_file():
+            found.append(TaskFile(str(defaults), read_file(defaults), _folder(folder / DEFAULTS_FILE), str(root)))
+    return [*found, TaskFile(str(path), read_file(path), _folder(below / path.name), str(root))]
+
+
+def _root_of(path: Path) -> Path:
+    folder = path.parent.absolute()
+    line = (folder, *folder.parents)
+    for mark in (".git", CONFIG_FILE):
+        for above in line:
+            if (above / mark).exists():
+                return line[max(line.index(above) - 1, 0)]
+    here = Path.cwd()
+    return line[max(line.index(here) - 1, 0)] if here in line else folder
+
+
+def _shown(path: Path, beside: Path) -> Path:
+    """A path as a person would write it who wrote `beside`."""
+    return Path(os.path.relpath(path)) if not beside.is_absolute() else path
+
+
+def _folder(below: PurePath) -> str:
+    return "" if below.parent == PurePath() else str(below.parent)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from xml.etree import ElementTree as ET
 
 from runner.show import safe
+from schemas.codes import CODES
 from schemas.problem import Problem
 
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -42,7 +43,8 @@ def _whole(problem: Problem) -> str:
 
 def sarif(problems: Sequence[Problem]) -> str:
     """One SARIF run, for code scanning."""
-    rules = [{"id": code} for code in sorted({problem.code for problem in problems})]
+    codes = sorted({problem.code for problem in problems})
+    rules = [{"id": code, "shortDescription": {"text": CODES.get(code, code)}} for code in codes]
     driver = {"name": "goalfile", "rules": rules}
     run = {"tool": {"driver": driver}, "columnKind": "unicodeCodePoints", "results": [_result(p) for p in problems]}
     return json.dumps({"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [run]})

@@ -40,6 +40,12 @@ class Settings:
     """Seconds that a worker which was asked to stop gives the steps in flight."""
     color: bool | None = None
     """Whether output is coloured (NO_COLOR, FORCE_COLOR); None leaves it to the terminal."""
+    gateway: str | None = None
+    """Address of the gateway that `--online` and `schema --server` ask."""
+    token: str | None = field(default=None, repr=False)
+    """What the gateway knows us by."""
+    config: Path | None = None
+    """The server's configuration file; None is `goalfile.config.yaml` beside the tasks or above, if there is one."""
     in_github: bool = False
     """True in a GitHub workflow: problems are annotated in the pull request as well."""
 
@@ -59,7 +65,7 @@ def read_settings(environ: Mapping[str, str] | None = None, here: Path | None = 
     env = os.environ if environ is None else environ
     temporal = {name: value for name, value in env.items() if name.startswith("TEMPORAL_")}
     if not temporal.keys() & {"TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"}:
-        temporal |= _dev_server(here or Path.cwd())
+        temporal |= {"TEMPORAL_ADDRESS": at["temporal"]} if (at := _dev_server(here or Path.cwd())) else {}
     given: dict[str, Any] = {
         "queue": env.get("GOALFILE_QUEUE"),
         "owner": env.get("GOALFILE_OWNER"),
@@ -72,6 +78,9 @@ def read_settings(environ: Mapping[str, str] | None = None, here: Path | None = 
         "workspace": Path(env["GOALFILE_WORKSPACE"]) if env.get("GOALFILE_WORKSPACE") else None,
         "scripted_pause": _seconds(env, "GOALFILE_SCRIPTED_PAUSE"),
         "grace": _seconds(env, "GOALFILE_GRACE"),
+        "gateway": env.get("GOALFILE_SERVER") or _dev_server(here or Path.cwd()).get("gateway"),
+        "token": env.get("GOALFILE_TOKEN"),
+        "config": Path(env["GOALFILE_CONFIG"]) if env.get("GOALFILE_CONFIG") else None,
         "color": False if env.get("NO_COLOR") else True if env.get("FORCE_COLOR") else None,
         "in_github": env.get("GITHUB_ACTIONS") == "true",
     }
@@ -92,11 +101,11 @@ def _seconds(env: Mapping[str, str], name: str) -> float | None:
 
 
 def _dev_server(here: Path) -> dict[str, str]:
-    """The server of a `goalfile dev` that runs in this folder or above it."""
+    """The addresses of a `goalfile dev` that runs in this folder or above it."""
     for folder in (here, *here.parents):
         try:
             said = json.loads((folder / STATE_FOLDER / _ADDRESS_FILE).read_text())
-            return {"TEMPORAL_ADDRESS": str(said["temporal"])}
+            return {"temporal": str(said["temporal"]), "gateway": str(said["gateway"])}
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return {}

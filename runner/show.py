@@ -9,12 +9,15 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from runner import effective
 from runner.runs import Line, Run
 from runner.sync import Round
 from schemas.cron import parse_cron
+from schemas.duration import format_duration
 from schemas.problem import Problem
 from schemas.run import RunRequest
 from schemas.slots import next_slots
+from schemas.task import Task
 
 MARKS = {
     "queued": ("…", "bright_black"),
@@ -47,23 +50,52 @@ def mark(status: str) -> str:
 
 def problem_text(problem: Problem, sources: Mapping[str, str]) -> str:
     """A problem with its line and caret, coloured."""
-    head, _, rest = problem.full(sources.get(problem.file, "")).partition("\n")
+    head, _, rest = safe(problem.full(sources.get(problem.file, ""))).partition("\n")
     return f"{click.style(head, fg='red' if problem.severity == 'error' else 'yellow', bold=True)}\n{rest}"
 
 
-def change_lines(done: Round) -> list[str]:
-    """What a round of sync changed."""
-    verbs = {"create": "+ scheduled", "update": "~ updated", "delete": "- removed"}
-    failed = {failure.action.name for failure in done.failures}
-    return [f"{verbs[a.verb]} {a.name}  ({a.reason})" for a in done.plan.actions if a.name not in failed]
+def change_lines(round_: Round, *, done: bool = True) -> list[str]:
+    """What a round of sync changed, or would change."""
+    past = {"create": "+ scheduled", "update": "~ updated", "delete": "- removed"}
+    verbs = past if done else {"create": "+ create", "update": "~ update", "delete": "- delete"}
+    failed = {failure.action.name for failure in round_.failures}
+    return [f"{verbs[a.verb]} {a.name}  ({a.reason})" for a in round_.plan.actions if a.name not in failed]
 
 
 def trouble_lines(done: Round) -> list[str]:
     """What a round of sync could not do, and every wrong file."""
     lines = [click.style(f"! {f.action.verb} {f.action.name}: {f.error}", fg="red") for f in done.failures]
     lines += [click.style(f"! {note}", fg="yellow") for note in done.plan.notes]
-    lines += [click.style(problem.concise(), fg="red") for problem in done.problems]
+    lines += [
+        click.style(safe(problem.concise()), fg="red" if problem.severity == "error" else "yellow")
+        for problem in done.problems
+    ]
     return [*lines, click.style(f"! {done.error}", fg="red")] if done.error else lines
+
+
+def effective_lines(lines: Sequence[effective.Line]) -> list[str]:
+    """A task as it runs, as YAML, each value with where it comes from."""
+    rows = [(safe(text), source) for text, source in effective.as_yaml(lines)]
+    width = min(max((len(text) for text, source in rows if source), default=0), 80)
+    return [f"{text:<{width}}  {click.style(f'# {source}', dim=True)}" if source else text for text, source in rows]
+
+
+def slot_lines(task: Task, slots: Sequence[effective.Slot], now: datetime) -> list[str]:
+    """When a task runs next, on its own clock and in UTC."""
+    if not task.cron:
+        return [f"runs when asked: goalfile run {task.name}"]
+    jitter = f", each up to {format_duration(task.jitter)} later" if task.jitter else ""
+    head = f"next in {task.timezone}{jitter}{'' if task.enabled else ', once it is enabled'}:"
+    rows = [
+        (
+            f"  {slot.local:%a %d %b %Y %H:%M %Z}",
+            f"{slot.at:%H:%M} UTC" if slot.at.date() == slot.local.date() else f"{slot.at:%a %d %b %H:%M} UTC",
+            f"in {length(slot.at - now)}",
+            "the clock was changed" if slot.clock_changed else "",
+        )
+        for slot in slots
+    ]
+    return [head, *table(rows)] if rows else [f"{task.name} does not run any more: no slot is left before 2101"]
 
 
 def task_rows(requests: Iterable[RunRequest], now: datetime) -> list[tuple[str, str]]:

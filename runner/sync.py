@@ -14,10 +14,12 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
-from runner.files import SourceUnavailable, scan
-from runner.plan import Plan, make_plan
+from runner.files import Scan, SourceUnavailable, scan
+from runner.plan import Existing, Plan, make_plan
 from runner.schedules import Failure, apply, list_existing
 from runner.wanted import Wanted, read_wanted
+from schemas.catalog import Catalog
+from schemas.load import has_errors
 from schemas.problem import Problem
 
 RESCAN_EVERY = 30.0
@@ -41,7 +43,7 @@ class Round:
     @property
     def ok(self) -> bool:
         """True when the server is now equal to the files, and no file is wrong."""
-        return not (self.error or self.problems or self.failures or self.plan.notes)
+        return not (self.error or has_errors(self.problems) or self.failures or self.plan.notes)
 
     @property
     def unsettled(self) -> bool:
@@ -52,19 +54,18 @@ class Round:
 class Sync:
     """One folder, one owner, one namespace."""
 
-    def __init__(self, client: Client, root: Path, owner: str, queue: str) -> None:
+    def __init__(self, client: Client, root: Path, owner: str, queue: str, catalog: Catalog | None = None) -> None:
         self._client = client
         self._root = root
         self._owner = owner
         self._queue = queue
+        self._catalog = catalog
         self._missing: frozenset[str] = frozenset()
 
     async def round(self, confirmed: str = "") -> Round:
         """Make the server equal to the files, as far as that is safe. Never raises for the outside's sake."""
         try:
-            seen = await asyncio.to_thread(scan, self._root)
-            wanted = await asyncio.to_thread(read_wanted, seen.files)
-            existing = await list_existing(self._client)
+            seen, wanted, existing = await self._see()
             plan = make_plan(wanted, existing, self._owner, missing_before=self._missing, confirmed=confirmed)
             failures = await apply(self._client, plan, self._owner, self._queue)
         except SourceUnavailable as error:
@@ -73,6 +74,21 @@ class Sync:
             return Round(error=f"the Temporal server refused or did not answer: {error.message}")
         self._missing = plan.missing
         return Round(wanted, plan, failures, (*seen.problems, *wanted.problems))
+
+    async def look(self) -> Round:
+        """The round that would be, with every deletion that a second look would allow; nothing is changed."""
+        try:
+            seen, wanted, existing = await self._see()
+        except SourceUnavailable as error:
+            return Round(error=f"{error}; no schedule would be changed")
+        gone = {each.name for each in existing} - set(wanted.requests)
+        plan = make_plan(wanted, existing, self._owner, missing_before=gone)
+        return Round(wanted, plan, (), (*seen.problems, *wanted.problems))
+
+    async def _see(self) -> tuple[Scan, Wanted, tuple[Existing, ...]]:
+        seen = await asyncio.to_thread(scan, self._root)
+        wanted = await asyncio.to_thread(read_wanted, seen.files, self._catalog)
+        return seen, wanted, await list_existing(self._client)
 
     async def settle(self, confirmed: str = "") -> Round:
         """Rounds until nothing waits for a second look."""

@@ -5,9 +5,12 @@ Pure. A file that is there but wrong is not a file that is gone: it holds its na
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 
+from runner.files import TaskFile
+from schemas.catalog import Catalog
 from schemas.inputs import settle_inputs
-from schemas.load import load_task
+from schemas.load import Defaults, has_errors, load_defaults, load_task
 from schemas.problem import Problem
 from schemas.run import RunRequest, Source
 from schemas.wire import digest
@@ -21,22 +24,33 @@ class Wanted:
     """The valid tasks by name."""
     problems: tuple[Problem, ...] = ()
     held: frozenset[str] = frozenset()
-    """Names whose file is there but wrong: their schedules stay as they are."""
+    """Names whose file, or whose defaults, are there but wrong: their schedules stay as they are."""
     hidden: tuple[str, ...] = ()
     """Files that do not even tell their name: while there is one, anything missing may be its."""
     empty: bool = False
     """True when there was not one task file."""
 
+    @property
+    def wrong(self) -> bool:
+        """True if a file says something that cannot be done; warnings are no such thing."""
+        return has_errors(self.problems)
 
-def read_wanted(files: Sequence[tuple[str, bytes]]) -> Wanted:
-    """Read every file; two files of one name hold that name."""
+
+def read_wanted(files: Sequence[TaskFile], catalog: Catalog | None = None) -> Wanted:
+    """Read every file, each with the defaults above it; two files of one name hold that name.
+
+    With a server's `catalog`, names that it does not know are problems too.
+    """
+    defaults = read_defaults(files, catalog)
+    tasks = [file for file in files if not file.is_defaults]
     requests: dict[str, RunRequest] = {}
-    problems: list[Problem] = []
+    problems = [problem for each in defaults.values() for problem in each.problems]
     first: dict[str, str] = {}
     held: set[str] = set()
     hidden: list[str] = []
-    for path, raw in files:
-        loaded = load_task(raw, path)
+    for file in tasks:
+        path = file.path
+        loaded = load_task(file.raw, path, above(file, defaults), catalog, file.folder)
         problems.extend(loaded.problems)
         if loaded.name is None:
             hidden.append(path)
@@ -57,4 +71,23 @@ def read_wanted(files: Sequence[tuple[str, bytes]]) -> Wanted:
         first.setdefault(loaded.name, path)
     for name in held:
         requests.pop(name, None)
-    return Wanted(requests, tuple(problems), frozenset(held), tuple(hidden), empty=not files)
+    told = tuple(dict.fromkeys(problems))  # tasks that share a contradiction in their defaults tell it once
+    return Wanted(requests, told, frozenset(held), tuple(hidden), empty=not tasks)
+
+
+def read_defaults(files: Sequence[TaskFile], catalog: Catalog | None = None) -> dict[tuple[str, str], Defaults]:
+    """Every `_defaults.yaml` among the files, by root and folder."""
+    return {
+        (file.root, file.folder): load_defaults(file.raw, file.path, catalog, file.folder)
+        for file in files
+        if file.is_defaults
+    }
+
+
+def above(file: TaskFile, defaults: Mapping[tuple[str, str], Defaults]) -> tuple[Defaults, ...]:
+    """The defaults that apply to a file, the outermost first; `defaults` are known by root and folder."""
+    if not defaults:
+        return ()
+    folder = PurePath(file.folder)
+    line = ["", *(str(each) for each in reversed(folder.parents) if each.parts), str(folder)] if folder.parts else [""]
+    return tuple(defaults[file.root, each] for each in line if (file.root, each) in defaults)

@@ -6,11 +6,12 @@ refusal points at the characters and says what to write instead. When a calendar
 """
 
 import difflib
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_SHORTCUTS = {
+SHORTCUTS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
     "@weekly": "0 0 * * 0",
@@ -128,6 +129,7 @@ _FIELDS = (
 )
 
 
+@functools.lru_cache(4096)  # teams say the same few things, and every round of sync reads them again
 def parse_cron(text: str) -> Calendar:
     """Read five cron fields or one of @hourly @daily @weekly @monthly @yearly. Raises CronError."""
     words = [_Piece(text, *found.span()) for found in re.finditer(r"\S+", text)]
@@ -147,6 +149,33 @@ def parse_cron(text: str) -> Calendar:
     return calendar
 
 
+def cron_pattern() -> str:
+    """A regular expression for what `parse_cron` takes; it lets pass what only a calendar can refuse.
+
+    Editors check by it: every text that `parse_cron` takes matches, and few others do.
+    """
+    minute, hour, day, month, weekday = map(_field_pattern, _FIELDS)
+    days = rf"({day}\s+{month}\s+\*|\*\s+{month}\s+{weekday})"
+    return rf"^\s*({'|'.join(SHORTCUTS)}|{minute}\s+{hour}\s+{days})\s*$"
+
+
+def _field_pattern(field: _Field) -> str:
+    tens: dict[str, list[int]] = {}  # the tens that share their ones: 1 and 2 of 1-31 both go from 0 to 9
+    for ten in range(field.high // 10 + 1):
+        ones = _digits(max(field.low - 10 * ten, 0), min(field.high - 10 * ten, 9))
+        tens.setdefault(ones, []).append(ten)
+    # A leading 0 is matched before: tens that begin with 0 are those that may be left out.
+    numbers = [f"{_digits(first[0], first[-1])}{'' if first[0] else '?'}{ones}" for ones, first in tens.items()]
+    names = ["".join(f"[{letter.upper()}{letter}]" for letter in name) for name in field.names]
+    value = f"({'|'.join([*(f'0*{number}' for number in numbers), *names])})"
+    item = rf"(\*|{value}(-{value})?)(/0*[1-9][0-9]?)?"
+    return f"{item}(,{item})*"
+
+
+def _digits(low: int, high: int) -> str:
+    return str(low) if low == high else f"[{low}-{high}]"
+
+
 def _refuse_other_dialects(words: Sequence[_Piece]) -> None:
     if zone := re.match(r"(?:CRON_)?TZ=(.*)", words[0].text, re.IGNORECASE):
         remedy = f"use the `timezone` field: timezone: {zone[1][:40] or 'Europe/Berlin'}"
@@ -160,14 +189,14 @@ def _shortcut(words: Sequence[_Piece]) -> str:
     first = words[0]
     if remedy := _NO_SHORTCUTS.get(first.text):
         raise first.to(words[-1]).refused(f"`{first.text}` is not supported", remedy)
-    if first.text not in _SHORTCUTS:
-        near = difflib.get_close_matches(first.text[:40].lower(), _SHORTCUTS, 1, 0.7)
-        remedy = f"did you mean `{near[0]}`?" if near else f"there are {' '.join(_SHORTCUTS)}"
+    if first.text not in SHORTCUTS:
+        near = difflib.get_close_matches(first.text[:40].lower(), SHORTCUTS, 1, 0.7)
+        remedy = f"did you mean `{near[0]}`?" if near else f"there are {' '.join(SHORTCUTS)}"
         raise first.refused(f"unknown shortcut `{first.clipped}`", remedy)
     if len(words) > 1:
-        remedy = f"write `{first.text}` alone, or five fields: `{_SHORTCUTS[first.text]}`"
+        remedy = f"write `{first.text}` alone, or five fields: `{SHORTCUTS[first.text]}`"
         raise words[1].to(words[-1]).refused(f"`{first.text}` takes nothing after it", remedy)
-    return _SHORTCUTS[first.text]
+    return SHORTCUTS[first.text]
 
 
 def _read_field(word: _Piece, field: _Field) -> tuple[Range, ...]:

@@ -1,24 +1,25 @@
-"""A task's inputs: what a run may be given, and what it gets.
+"""A task's inputs and output: what a run may be given, what it gets, and what it must come back with.
 
 A value in `inputs` is either a default (`days: 14`) or a JSON Schema (`days: {type: integer, default:
-14}`); it is a schema only if it says `type`, `enum` or `default`. Placeholders look a name up, nothing
-more: no logic, no calls, no attribute of anything.
+14}`); it is a schema only if it says `type`, `enum`, `default` or `$ref`. A schema never reaches out of
+itself: no reference is fetched. Placeholders look a name up, nothing more: no logic, no calls, no
+attribute of anything.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pydantic import JsonValue
 
 from schemas.task import Task
 
 if TYPE_CHECKING:
-    from jsonschema import ValidationError
+    from jsonschema_rs import Draft202012Validator
 
-PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s]*)\s*\}\}")
+PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 RUN_NAMES = ("run.id", "run.scheduled_at", "run.previous_at", "task.name")
 _TYPES: dict[type, str] = {
     bool: "boolean",
@@ -32,25 +33,42 @@ _TYPES: dict[type, str] = {
 
 def input_schema(said: JsonValue) -> dict[str, Any]:
     """The JSON Schema of one input, whichever form it was written in."""
-    if isinstance(said, dict) and {"type", "enum", "default"} & said.keys():
+    if isinstance(said, dict) and {"type", "enum", "default", "$ref"} & said.keys():
         return said
     return {"type": _TYPES.get(type(said), "null"), "default": said}
 
 
-def required_inputs(task: Task) -> tuple[str, ...]:
+def required_inputs(inputs: Mapping[str, JsonValue]) -> tuple[str, ...]:
     """The inputs that have no default, in the order written."""
-    return tuple(name for name, said in task.inputs.items() if "default" not in input_schema(said))
+    return tuple(name for name, said in inputs.items() if "default" not in input_schema(said))
 
 
 def schema_fault(schema: dict[str, Any]) -> str:
-    """Why this is no JSON Schema, or nothing."""
-    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - 0.1 s that few commands need
+    """Why nothing can be held against this JSON Schema, or nothing."""
+    from jsonschema_rs import ReferencingError, ValidationError  # noqa: PLC0415 - see _validator
 
     try:
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        return error.message
+        _validator(schema)
+    except (ValueError, ReferencingError) as error:
+        return error.message if isinstance(error, ValidationError) else str(error).partition("\n")[0]
     return ""
+
+
+def value_fault(value: JsonValue, schema: dict[str, Any]) -> str:
+    """What is wrong with a value by its schema, or nothing. Raises what `schema_fault` tells."""
+    return "; ".join(error.message for error in _validator(schema).iter_errors(value))
+
+
+def _validator(schema: dict[str, Any]) -> "Draft202012Validator":
+    # Workflow code imports this module for its placeholders, once in each sandbox, and a native module
+    # can be loaded only once in a process.
+    from jsonschema_rs import Draft202012Validator  # noqa: PLC0415
+
+    return Draft202012Validator(schema, retriever=_nothing_is_fetched)
+
+
+def _nothing_is_fetched(uri: str) -> NoReturn:
+    raise ValueError(f"`{uri}` is outside of this schema, and nothing is fetched")
 
 
 def settle_inputs(task: Task, given: Mapping[str, Any]) -> dict[str, JsonValue]:
@@ -68,19 +86,12 @@ def settle_inputs(task: Task, given: Mapping[str, Any]) -> dict[str, JsonValue]:
             wrong.append(f"input `{name}` is required")
             continue
         settled[name] = _from_text(given.get(name, schema.get("default")), schema.get("type"))
-        fault = _fault(settled[name], schema) if name in given else ""
+        fault = value_fault(settled[name], schema) if name in given else ""
         if fault:
             wrong.append(f"input `{name}`: {fault}")
     if wrong:
         raise ValueError("; ".join(wrong))
     return settled
-
-
-def _fault(value: JsonValue, schema: dict[str, Any]) -> str:
-    from jsonschema import Draft202012Validator  # noqa: PLC0415 - as above
-
-    errors: Iterable[ValidationError] = Draft202012Validator(schema).iter_errors(value)  # pyright: ignore[reportUnknownMemberType]
-    return "; ".join(error.message for error in errors)
 
 
 def _from_text(value: Any, kind: Any) -> JsonValue:
@@ -93,14 +104,8 @@ def _from_text(value: Any, kind: Any) -> JsonValue:
     return value if isinstance(read, float) and not math.isfinite(read) else read
 
 
-def _no_constant(name: str) -> JsonValue:
+def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def unknown_placeholders(text: str, task: Task) -> tuple[tuple[str, int], ...]:
-    """Placeholders that mean nothing, each with its offset in the text."""
-    known = {*RUN_NAMES, *(f"inputs.{name}" for name in task.inputs)}
-    return tuple((m[1], m.start()) for m in PLACEHOLDER.finditer(text) if m[1] not in known)
 
 
 def fill_placeholders(text: str, values: Mapping[str, Any]) -> str:

@@ -1,301 +1,194 @@
-"""Task file text to Task, or every problem with its line and column.
+"""Task file text to Task, or every problem with its place and what to write instead.
 
-The strict reader: unknown keys, wrong types and things that cannot work are problems here, so that
-the types in `schemas.task` can stay lenient. It reads no disk and never raises.
+The strict reader: whatever the schema or common sense refuses is a problem here, so that the types in
+`schemas.task` can stay lenient. It reads no disk and never raises.
 """
 
-import difflib
+import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
-from schemas.cron import CronError, parse_cron
+from schemas import checks
+from schemas.catalog import Catalog
+from schemas.checks import Said
+from schemas.cron import parse_cron
 from schemas.document import Document, Path, read_document
-from schemas.inputs import input_schema, required_inputs, schema_fault, unknown_placeholders
-from schemas.problem import Problem, Span
-from schemas.secrets import secrets_in
+from schemas.problem import Problem, Span, by_place
+from schemas.secrets import secret_in
+from schemas.shape import Difference, shape
 from schemas.slots import check_timezone
-from schemas.task import NAME_PATTERN, SLUG_PATTERN, Limits, Task, Tools
+from schemas.spelling import NAME_PATTERN
+from schemas.task import Task
 
-MAX_GOAL = 20_000
+DEFAULTS_FILE = "_defaults.yaml"
+Kind = Literal["task", "defaults"]
+_CHECKS = (checks.cron, checks.timezone, checks.schemas, checks.placeholders, checks.night)
+_TOLD_BETTER: dict[str, Callable[[str], object]] = {"cron": parse_cron, "timezone": check_timezone}
 
-_MEANT = {
-    "schedule": "cron",
-    "trigger": "cron",
-    "on": "cron",
-    "prompt": "goal",
-    "instructions": "goal",
-    "task": "goal",
-    "toolkits": "toolkit",
-    "tool": "toolkit",
-    "tz": "timezone",
-    "timeout": "limits.timeout",
-    "max_turns": "limits.turns",
-    "budget": "limits.cost_usd",
-    "disabled": "enabled: false",
-    "suspend": "enabled: false",
-    "user": "run_as",
-    "user_id": "run_as",
-    "params": "inputs",
-    "parameters": "inputs",
-    "notifications": "notify",
-    "alerts": "notify",
-    "tags": "labels",
-    "id": "name",
-}
 
-# Fields of version 1 whose promise this release does not keep yet. Reading them silently would let a
-# task go out at night believing that somebody will be told, or asked.
-_NOT_YET: dict[str, Path] = {
-    "notify": ("notify",),
-    "tools.ask": ("tools", "ask"),
-    "approval": ("approval",),
-    "on_unknown": ("on_unknown",),
-    "limits.cost_usd": ("limits", "cost_usd"),
-    "output": ("output",),
-    "memory": ("memory",),
-    "retries": ("retries",),
-}
+@dataclass(frozen=True)
+class Defaults:
+    """One `_defaults.yaml`, read: what it supplies to the tasks of its folder and of those below."""
+
+    document: Document
+    data: Mapping[str, Any]
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One file, read: a task if nothing was wrong, and what was.
+    """One task file, read: a task, unless something is wrong in it or in the defaults above it.
 
-    `name` is the task's name even if something else was wrong; None if the file hides it.
+    `name` is the task's name even if something else is wrong; None if the file hides it. Warnings are
+    problems that stop nobody.
     """
 
     task: Task | None
-    problems: tuple[Problem, ...]
+    problems: tuple[Problem, ...] = ()
     name: str | None = None
 
 
-def load_task(raw: bytes, file: str) -> Loaded:
-    """Read one task file. `file` is its path as a person would write it; its stem is the default name."""
+def load_task(
+    raw: bytes, file: str, above: Sequence[Defaults] = (), catalog: Catalog | None = None, folder: str = ""
+) -> Loaded:
+    """Read one task file. `file` is its path as a person would write it; its stem is the default name.
+
+    `above` are the defaults that apply, the outermost first. With a server's `catalog`, names that it
+    does not know are problems too; `folder` is the file's own, below the tasks folder.
+    """
     document = read_document(raw, file)
-    if document.problems and document.data is None:
-        return Loaded(None, tuple(document.problems))
-    data: Any = document.data
-    if not isinstance(data, dict):
-        said = "the file is empty" if data is None else "a task file is a mapping of keys to values"
-        document.problem("missing-goal", said, Span(), help=_GOAL_HELP)
-        return Loaded(None, tuple(document.problems), _stem(file))
-    secrets = tuple(_secrets(data, document))
-    if secrets:  # nothing else is said about such a file: the words of another problem could repeat one
-        return Loaded(None, secrets, _stem(file))
-    return _load(cast("dict[str, Any]", data), document)
+    data = _mapping(document)
+    name = _name(document)
+    if data is None:
+        return Loaded(None, by_place(document.problems), name)
+    problems = [*document.problems, *_judged(document, data, "task", catalog, folder)]
+    effective = {"name": name, **merged(data, above)}
+    if name is None and "name" not in data:
+        message, remedy = f"`{stem(file)}` cannot name a task", "use 1 to 63 of a-z, 0-9 and -, or give it a `name`"
+        problems.append(Problem(code="bad-name", message=message, file=file, help=remedy))
+    else:
+        if above and not has_errors(problems):
+            problems += (each.problem(document) for each in shape("task").differences(effective))
+        problems += _contradictions(document, effective, above)
+    wrong = has_errors(problems) or any(has_errors(defaults.problems) for defaults in above)
+    return Loaded(None if wrong else Task.model_validate(effective), by_place(problems), name)
 
 
-def _secrets(data: Any, document: Document) -> Iterator[Problem]:
-    for path, what in secrets_in(data):
-        yield Problem(
-            code="secret-in-file",
-            message=f"`{'.'.join(map(str, path))}` holds {what}",
-            file=document.file,
-            span=document.place(path),
-            help="take it out and revoke it; secrets live in the server's configuration",
-        )
+def load_defaults(raw: bytes, file: str, catalog: Catalog | None = None, folder: str = "") -> Defaults:
+    """Read one `_defaults.yaml`; its problems are its own, whatever tasks stand below it."""
+    document = read_document(raw, file)
+    empty = document.data is None and not document.problems
+    data = {} if empty else _mapping(document)
+    problems = (
+        document.problems if not data else [*document.problems, *_judged(document, data, "defaults", catalog, folder)]
+    )
+    return Defaults(document, data or {}, by_place(problems))
 
 
-_GOAL_HELP = "add a line such as `goal: Summarise yesterday's merged pull requests in acme/web`"
+def merged(own: Mapping[str, Any], above: Sequence[Defaults]) -> dict[str, Any]:
+    """What a file says over its defaults: the nearest wins, maps merge by key, lists and scalars replace."""
+    data: dict[str, Any] = {}
+    for layer in (*(defaults.data for defaults in above), own):
+        for field, value in layer.items():
+            both = (data.get(field), value)
+            maps = [cast("dict[str, Any]", each) for each in both if isinstance(each, dict)]
+            data[field] = {**maps[0], **maps[1]} if len(maps) == 2 else value
+    return data
 
 
-def _load(data: dict[str, Any], document: Document) -> Loaded:
-    task: Task | None = None
-    named = {"name": _stem(document.file), **data}
-    try:
-        task = Task.model_validate(named, strict=True, extra="forbid")
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            _explain(detail, document)
-    if task is not None:
-        for check in _CHECKS:
-            check(task, document)
-        for word, path in _NOT_YET.items():
-            if path in document.values:
-                message = f"`{word}` is not honoured by this release yet"
-                document.problem("not-yet", message, document.place(path, key=True), help="remove it for now")
-    problems = tuple(sorted(document.problems, key=lambda p: (p.span.line, p.span.column, p.code)))
-    return Loaded(None if problems else task, problems, str(named["name"]))
+def origin(path: Path, document: Document, above: Sequence[Defaults]) -> Document | None:
+    """The file that an effective value comes from; None if no file says it."""
+    layers = (document, *(defaults.document for defaults in reversed(above)))
+    return next((layer for layer in layers if path in layer.values), None)
 
 
-def _stem(file: str) -> str:
+def stem(file: str) -> str:
+    """The name that a file gives its task."""
     return PurePosixPath(file).name.partition(".")[0]
 
 
-def _explain(detail: ErrorDetails, document: Document) -> None:
-    path: Path = detail["loc"]
-    name = ".".join(str(part) for part in path if isinstance(part, str))
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        known = _fields_beside(path)
-        meant = _meant(str(path[-1]), known) if len(path) == 1 else _closest(str(path[-1]), known)
-        document.problem(
-            "unknown-key",
-            f"unknown key `{name}`",
-            document.place(path, key=True),
-            label=f"did you mean `{meant}`?" if meant else "",
-            help="" if meant else f"known keys: {', '.join(known)}",
-        )
-    elif kind == "missing" and path == ("goal",):
-        document.problem(
-            "missing-goal",
-            "`goal` is missing",
-            document.place(()),
-            label="only `goal` is required",
-            help=_GOAL_HELP,
-        )
-    elif kind == "missing":
-        document.problem("missing-key", f"`{name}` is missing", document.place(path[:-1]))
+def has_errors(problems: Iterable[Problem]) -> bool:
+    """True if one of the problems is more than a warning."""
+    return any(problem.severity == "error" for problem in problems)
+
+
+@functools.cache
+def not_yet(kind: Kind) -> dict[Path, str]:
+    """The fields that this release does not act on yet, with the way out."""
+    found: dict[Path, str] = {}
+    for name, node in shape(kind).schema["properties"].items():
+        for path, inner in ((), node), *(((word,), each) for word, each in node.get("properties", {}).items()):
+            if "deprecationMessage" in inner:
+                found[name, *path] = str(inner["deprecationMessage"]).rpartition(": ")[2]
+    return found
+
+
+def _name(document: Document) -> str | None:
+    """The task's name, if it is one: while a file hides it, whatever is missing may be its."""
+    if document.data is None and document.problems:
+        return None
+    name = (document.mapping or {}).get("name", stem(document.file))
+    fits = isinstance(name, str) and re.fullmatch(NAME_PATTERN, name) and not secret_in(name)
+    return str(name) if fits else None
+
+
+def _mapping(document: Document) -> dict[str, Any] | None:
+    """The file's data if there is something to judge; otherwise the document holds what is wrong."""
+    if secrets := list(checks.secrets(document)):
+        document.problems[:] = secrets  # nothing else is said: the words of another problem could repeat one
+        return None
+    if document.data is None and document.problems:
+        return None
+    if document.mapping is not None:
+        return document.mapping
+    if document.data is None:
+        remedy = str(shape("task").schema["allOf"][0]["errorMessage"]).partition(": ")[2]
+        document.problem("missing-goal", "the file is empty", Span(), help=remedy)
     else:
-        document.problem("invalid-value", f"`{name}` {_must(detail)}", document.place(path))
+        message = "a task file is a mapping of keys to values"
+        document.problem("invalid-value", message, document.place(()), help="write `goal: …`, and what else there is")
+    return None
 
 
-def _must(detail: ErrorDetails) -> str:
-    kind = detail["type"]
-    said = {
-        "string_type": "must be text",
-        "int_type": "must be a whole number",
-        "float_type": "must be a number",
-        "bool_type": "must be true or false",
-        "dict_type": "must be a mapping of keys to values",
-        "model_type": "must be a mapping of keys to values",
-        "tuple_type": "must be one value or a list",
-    }.get(kind)
-    if kind == "literal_error":
-        said = f"must be {detail.get('ctx', {}).get('expected')}"
-    if kind == "value_error":
-        said = f"is not right: {detail['msg'].removeprefix('Value error, ')}"
-    return said or f"is not right: {detail['msg']}"
+def _judged(
+    document: Document, data: dict[str, Any], kind: Kind, catalog: Catalog | None, folder: str
+) -> Iterator[Problem]:
+    """What the schema and the checks have to say about one file by itself."""
+    differences = [each for each in shape(kind).differences(data) if not _told_better(each, data)]
+    misspelt = any(each.code == "unknown-key" and each.label == "did you mean `goal`?" for each in differences)
+    for difference in differences:
+        if not (misspelt and difference.code == "missing-goal"):
+            yield difference.problem(document)
+    bad = frozenset(str(each.path[0]) for each in differences if each.path)
+    said = Said(document, data, bad)
+    for check in _CHECKS:
+        yield from check(said)
+    if catalog is not None:
+        yield from checks.known(said, catalog, folder)
+    yield from checks.not_yet(said, not_yet(kind))
 
 
-def _fields_beside(path: Path) -> list[str]:
-    owner = {"limits": Limits, "tools": Tools}.get(str(path[0])) if len(path) > 1 else Task
-    return list(owner.model_fields) if owner else []
-
-
-def _meant(word: str, known: list[str]) -> str:
-    return _MEANT.get(word) or _closest(word, known)
-
-
-def _closest(word: str, known: list[str]) -> str:
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.7)), "")
-
-
-# --- What a type cannot say. Each check looks at one thing and notes what is wrong with it. ---
-
-
-def _check_name(task: Task, document: Document) -> None:
-    if not re.fullmatch(NAME_PATTERN, task.name):
-        document.problem(
-            "bad-name",
-            f"`{task.name}` cannot name a task",
-            document.place(("name",)) if ("name",) in document.values else Span(),
-            help="use 1 to 63 of a-z, 0-9 and -, in `name` or as the file's name",
-        )
-
-
-def _check_goal(task: Task, document: Document) -> None:
-    place = document.place(("goal",))
-    if not task.goal.strip():
-        document.problem("missing-goal", "`goal` is empty", place, help=_GOAL_HELP)
-    if len(task.goal) > MAX_GOAL:
-        document.problem("invalid-value", f"`goal` has {len(task.goal):,} characters, more than {MAX_GOAL:,}", place)
-    for name, _offset in unknown_placeholders(task.goal, task):
-        options = [
-            "run.id",
-            "run.scheduled_at",
-            "run.previous_at",
-            "task.name",
-            *(f"inputs.{i}" for i in task.inputs),
-        ]
-        document.problem(
-            "unknown-placeholder",
-            f"nothing is named `{{{{ {name} }}}}`",
-            _find(document, place, name),
-            help=f"use one of {', '.join(options)}",
-        )
-
-
-def _find(document: Document, within: Span, word: str) -> Span:
-    lines = document.text.splitlines()
-    for number in range(within.line, min(within.end_line, len(lines)) + 1):
-        column = lines[number - 1].find(word) if word else -1
-        if column >= 0:
-            return Span(line=number, column=column + 1, end_line=number, end_column=column + 1 + len(word))
-    return within
-
-
-def _check_cron(task: Task, document: Document) -> None:
-    many = ("cron", 0) in document.values
-    for index, text in enumerate(task.cron):
-        path: Path = ("cron", index) if many else ("cron",)
-        try:
-            parse_cron(text)
-        except CronError as error:
-            place = document.place(path)
-            quote = 1 if document.styles.get(path) in ("'", '"') else 0
-            if place.line == place.end_line and error.end > error.start:
-                start = place.column + quote + error.start
-                end = place.column + quote + error.end
-                place = place.model_copy(update={"column": start, "end_column": end})
-            document.problem(error.code, error.message, place, help=error.help)
-
-
-def _check_timezone(task: Task, document: Document) -> None:
+def _told_better(difference: Difference, data: Any) -> bool:
+    """True if a check says the same of the same value, and more of it than a pattern can."""
+    if difference.code == "input-without-default":
+        return True
+    read = _TOLD_BETTER.get(str(difference.path[0])) if difference.path else None
+    if read is None or difference.keyword not in ("pattern", "enum"):
+        return False
+    for step in difference.path:
+        data = data[step]
     try:
-        check_timezone(task.timezone)
-    except ValueError as error:
-        document.problem("bad-timezone", str(error), document.place(("timezone",)))
+        read(data)
+    except ValueError:
+        return True
+    return False
 
 
-def _check_inputs(task: Task, document: Document) -> None:
-    for name, said in task.inputs.items():
-        fault = schema_fault(input_schema(said)) if isinstance(said, dict) else ""
-        if fault:
-            document.problem("invalid-value", f"input `{name}`: {fault}", document.place(("inputs", name)))
-    if task.cron:
-        for name in required_inputs(task):
-            document.problem(
-                "input-without-default",
-                f"input `{name}` has no default, and nobody is there at night to give one",
-                document.place(("inputs", name), key=True),
-                help="give it a `default`, or remove `cron`",
-            )
-
-
-def _check_ranges(task: Task, document: Document) -> None:
-    limits = task.limits
-    for path, good, must in (
-        (("limits", "turns"), 1 <= limits.turns <= 500, "must be from 1 to 500"),
-        (("limits", "timeout"), limits.timeout.total_seconds() >= 1, "must be at least 1s"),
-        (("limits", "tokens"), limits.tokens is None or limits.tokens >= 1000, "must be at least 1000"),
-        (("catchup",), task.catchup.total_seconds() >= 10, "must be at least 10s"),
-        (("description",), len(task.description or "") <= 500, "must have at most 500 characters"),
-        (("labels",), len(task.labels) <= 16, "must have at most 16 entries"),
-    ):
-        if not good:
-            document.problem("invalid-value", f"`{'.'.join(path)}` {must}", document.place(path))
-
-
-def _check_toolkits(task: Task, document: Document) -> None:
-    for index, slug in enumerate(task.toolkit):
-        if not re.fullmatch(SLUG_PATTERN, slug):
-            message = f"`{slug}` cannot name a toolkit"
-            document.problem("invalid-value", message, document.place(("toolkit", index)), help="such as gmail")
-
-
-_CHECKS: tuple[Callable[[Task, Document], None], ...] = (
-    _check_name,
-    _check_goal,
-    _check_cron,
-    _check_timezone,
-    _check_inputs,
-    _check_ranges,
-    _check_toolkits,
-)
+def _contradictions(document: Document, effective: dict[str, Any], above: Sequence[Defaults]) -> Iterator[Problem]:
+    """Values of all layers taken together, told in the file that says the one to change."""
+    for path, message, remedy in checks.together(effective):
+        place = origin(path, document, above) or document
+        yield Problem(code="contradiction", message=message, file=place.file, span=place.place(path), help=remedy)

@@ -4,10 +4,17 @@ Problems are values, never exceptions: a reader collects all of them. Codes are 
 people may search for and rely on. The rendering is cargo's, because people already read it.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 from schemas.secrets import secret_in
 from schemas.value import Value
+
+
+def clipped(text: str, most: int = 40) -> str:
+    """A foreign text within a message: short, in one line, and without anything that drives a terminal."""
+    plain = "".join(c if c.isprintable() else " " for c in text[: most + 1])
+    return plain if len(text) <= most else f"{plain[: most - 1]}…"
 
 
 class Span(Value):
@@ -35,7 +42,8 @@ class Problem(Value):
         lines = source.splitlines()
         head = f"{self.severity}[{self.code}]: {self.message}"
         place = f"{self.file}:{self.span.line}:{self.span.column}"
-        if not 1 <= self.span.line <= len(lines) or secret_in(lines[self.span.line - 1]):
+        hidden = self.code == "secret-in-file"
+        if hidden or not 1 <= self.span.line <= len(lines) or secret_in(lines[self.span.line - 1]):
             return _joined(head, f" --> {place}", self.help and f"  = help: {self.help}")
         gutter = len(str(self.span.line))
         margin = " " * gutter
@@ -55,8 +63,14 @@ class Problem(Value):
         )
 
     def concise(self) -> str:
-        """Render in one line: `file:line:column: severity[code] message`."""
-        return f"{self.file}:{self.span.line}:{self.span.column}: {self.severity}[{self.code}] {self.message}"
+        """Render in one line: `file:line:column: severity[code] message: what to write instead`."""
+        said = ": ".join(part for part in (self.message, self.label or self.help) if part)
+        return f"{self.file}:{self.span.line}:{self.span.column}: {self.severity}[{self.code}] {said}"
+
+
+def by_place(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The problems of one file, from top to bottom."""
+    return tuple(sorted(problems, key=lambda p: (p.span.line, p.span.column, p.code)))
 
 
 def _joined(*parts: str) -> str:

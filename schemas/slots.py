@@ -6,7 +6,7 @@ oddities included. Refuses to improve on it: a preview that is nicer than what h
 
 import difflib
 import functools
-import zoneinfo
+import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -54,13 +54,13 @@ def next_slots(calendars: Sequence[Calendar], timezone: str, after: datetime, co
 
 def check_timezone(name: str) -> None:
     """Raise TimezoneError unless this is an IANA time zone, in exact case. `Local` is none."""
-    if name == "UTC" or name in _known_zones():
+    if name == "UTC" or name in known_zones():
         return
     wanted = name[:60].strip().replace(" ", "_").lower()
     if wanted in _MACHINE:
         message = f"`{name}` is whatever the machine that reads it says"
         raise TimezoneError(message, "name a zone such as `Europe/Berlin`, or `UTC`")
-    known = sorted(_known_zones(), key=lambda zone: (zone.count("/"), zone))
+    known = sorted(known_zones(), key=lambda zone: (zone.count("/"), zone))
     near = [zone for zone in known if wanted and wanted in (zone.lower(), _city(zone))]
     if not near and len(wanted) > 4 and not any(map(str.isdigit, wanted)):  # `CEST` is no misspelt `EST`
         called = {_city(zone): zone for zone in known} | {zone.lower(): zone for zone in known}
@@ -71,9 +71,10 @@ def check_timezone(name: str) -> None:
 
 
 @functools.cache
-def _known_zones() -> frozenset[str]:
-    # ZoneInfo itself would take `europe/berlin` on a disk that ignores case.
-    return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
+def known_zones() -> dict[str, None]:
+    """Every IANA name that a task may give, the same on every machine: those of the `tzdata` package, in order."""
+    names = importlib.resources.files("tzdata").joinpath("zones").read_text().split()
+    return dict.fromkeys(sorted(set(names) - {"Factory"}))
 
 
 def _city(zone: str) -> str:

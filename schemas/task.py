@@ -1,19 +1,22 @@
 """A task: one goal in prose, the toolkits it may use, when it runs and within which limits.
 
-These types only hold a task. They refuse little on purpose (see `schemas.value`); what a person may
-write in a file is decided by `schemas.load`.
+These types only hold a task. They refuse little on purpose (see `schemas.value`): how its values are
+spelt in a file stands beside each field for `schemas.export`, and is judged by `schemas.load`.
 """
 
 from datetime import timedelta
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, JsonValue, WithJsonSchema
 
+from schemas import spelling
 from schemas.duration import Duration
+from schemas.spelling import choice, duration, one_or_many, whole
 from schemas.value import Value
 
-NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-SLUG_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+NOT_YET: dict[str, Any] = {"deprecationMessage": "this release does not act on it yet: remove it for now"}
+"""Marks a field whose promise this release does not keep. Reading it silently would let a task go out at night
+believing that somebody will be told, or asked. Whoever builds the field takes the mark off."""
 
 
 def _one_or_many(value: Any) -> Any:
@@ -23,71 +26,177 @@ def _one_or_many(value: Any) -> Any:
     return (value,) if isinstance(value, str | dict) else value
 
 
+def _whole(value: Any) -> Any:
+    """JSON knows one kind of number: 5.0 is the whole number 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _said(description: str, **schema: Any) -> Any:
+    return Field(description=description, json_schema_extra=schema)
+
+
 Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class Notify(Value):
     """Who hears about a run, and when."""
 
-    to: str
-    when: Literal["always", "success", "failure"] = "always"
+    to: Annotated[str, _said("A channel of the server's configuration.", **spelling.CHANNEL)]
+    when: Annotated[
+        Literal["always", "success", "failure"],
+        _said("After which outcomes.", **choice(always="After every run.", success="If it succeeded.", failure="Else")),
+    ] = "always"
 
 
-def _channels(value: Any) -> Any:
-    many = _one_or_many(value)
-    if not isinstance(many, tuple):
-        return many
-    items = cast("tuple[Any, ...]", many)
-    return tuple({"to": item} if isinstance(item, str) else item for item in items)
+class _Channels:
+    """`notify: ops` is short for `notify: [{to: ops}]`."""
+
+    @staticmethod
+    def read(value: Any) -> Any:
+        many = _one_or_many(value)
+        if not isinstance(many, tuple):
+            return many
+        items = cast("tuple[Any, ...]", many)
+        return tuple({"to": item} if isinstance(item, str) else item for item in items)
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> spelling.Fragment:
+        many = handler(core)
+        many["items"] = {"anyOf": [spelling.CHANNEL, many["items"]]}
+        remedy = "write a channel, or a list of channels and {to, when}"
+        return {"anyOf": [spelling.CHANNEL, many], "errorMessage": remedy}
+
+
+Globs = Annotated[Texts, WithJsonSchema(one_or_many(spelling.GLOB))]
 
 
 class Tools(Value):
-    """Globs over tool names; deny beats ask beats allow."""
+    """Which tools of the toolkits may be used. Patterns over tool names; deny beats ask beats allow."""
 
-    allow: Texts = ("*",)
-    ask: Texts = ()
-    deny: Texts = ()
+    allow: Annotated[Globs, _said("Tools it may use: `GMAIL_*`.")] = ("*",)
+    ask: Annotated[Globs, _said("Tools that a person approves, each call by itself.", **NOT_YET)] = ()
+    deny: Annotated[Globs, _said("Tools it never gets, whatever else is said.")] = ()
 
 
 class Approval(Value):
     """How long a run waits for a person, and what happens when nobody answers. Never an approval."""
 
-    timeout: Duration = timedelta(hours=24)
-    otherwise: Literal["deny", "fail"] = "deny"
+    timeout: Annotated[Duration, _said("How long to wait.", **duration(1))] = timedelta(hours=24)
+    otherwise: Annotated[
+        Literal["deny", "fail"],
+        _said(
+            "When nobody answered.",
+            **choice(deny="The call is not made; the run goes on.", fail="The run ends as failed."),
+        ),
+    ] = "deny"
 
 
 class Limits(Value):
     """What a run may use. Reaching a limit stops the run with what it has; it is no error."""
 
-    turns: int = 30
-    timeout: Duration = timedelta(minutes=30)
-    tokens: int | None = None
-    cost_usd: float | None = None
+    turns: Annotated[Whole, _said("Turns of the model.", **whole(1, 500))] = 30
+    timeout: Annotated[Duration, _said("Time from start to end; waiting for a person is free.", **duration(1))] = (
+        timedelta(minutes=30)
+    )
+    tokens: Annotated[Whole | None, _said("Tokens read and written, over all turns.", **whole(1000))] = None
+    cost_usd: Annotated[
+        float | None,
+        _said("Dollars, over all turns.", type="number", exclusiveMinimum=0, maximum=1_000_000, **NOT_YET),
+    ] = None
 
 
 class Task(Value):
     """One task file, with every default filled in."""
 
-    goal: str
-    toolkit: Texts = ()
-    cron: Texts = ()
-    notify: Annotated[tuple[Notify, ...], BeforeValidator(_channels)] = ()
-    description: str | None = None
-    enabled: bool = True
-    timezone: str = "UTC"
-    jitter: Duration | None = None
-    overlap: Literal["skip", "queue", "cancel", "allow"] = "skip"
-    catchup: Duration = timedelta(minutes=10)
-    run_as: str | None = None
+    goal: Annotated[
+        str,
+        _said(
+            "What you want, in prose, and when it is done. `{{ inputs.NAME }}`, `{{ run.id }}`,"
+            " `{{ run.scheduled_at }}`, `{{ run.previous_at }}` and `{{ task.name }}` are filled in.",
+            **spelling.GOAL,
+        ),
+    ]
+    toolkit: Annotated[
+        Texts, WithJsonSchema(one_or_many(spelling.TOOLKIT)), _said("Toolkits whose tools may be used.")
+    ] = ()
+    cron: Annotated[
+        Texts,
+        WithJsonSchema(one_or_many(spelling.CRON, at_least=1)),
+        _said("When it runs: minute hour day month weekday, or a list of these. Without it, only when asked."),
+    ] = ()
+    notify: Annotated[
+        tuple[Notify, ...],
+        BeforeValidator(_Channels.read),
+        _Channels(),
+        _said("Who hears about a run: a channel, or a list of channels and {to, when}.", **NOT_YET),
+    ] = ()
+    description: Annotated[str | None, _said("One line for lists.", **spelling.DESCRIPTION)] = None
+    enabled: Annotated[bool, _said("false pauses the schedule. A pause made by a person stays either way.")] = True
+    timezone: Annotated[
+        str, _said("The clock that `cron` goes by, in exact case: Europe/Berlin.", **spelling.TIMEZONE)
+    ] = "UTC"
+    jitter: Annotated[
+        Duration | None, _said("Spreads starts: each is late by a random time up to this.", **duration(1))
+    ] = None
+    overlap: Annotated[
+        Literal["skip", "queue", "cancel", "allow"],
+        _said(
+            "What happens when the previous run is still going.",
+            **choice(
+                skip="The new run is skipped.",
+                queue="One run waits until the previous one has ended.",
+                cancel="The previous run is cancelled.",
+                allow="Both run side by side.",
+            ),
+        ),
+    ] = "skip"
+    catchup: Annotated[Duration, _said("How late a missed run may still start.", **duration(10))] = timedelta(
+        minutes=10
+    )
+    run_as: Annotated[str | None, _said("The Composio user whose connections are used.", **spelling.RUN_AS)] = None
     tools: Tools = Tools()
-    approval: Approval = Approval()
-    on_unknown: Literal["verify", "ask", "stop"] = "verify"
+    approval: Annotated[Approval, Field(json_schema_extra=NOT_YET)] = Approval()
+    on_unknown: Annotated[
+        Literal["verify", "ask", "stop"],
+        _said(
+            "What happens when nobody knows whether a call took effect.",
+            **choice(
+                verify="The model looks it up with tools that read.",
+                ask="A person is asked.",
+                stop="The run ends as stopped.",
+            ),
+            **NOT_YET,
+        ),
+    ] = "verify"
     limits: Limits = Limits()
-    model: str | None = None
-    inputs: dict[str, JsonValue] = Field(default_factory=dict)
-    output: dict[str, JsonValue] | None = None
-    memory: Literal["none", "last", "notes"] = "none"
-    retries: int = 0
-    labels: dict[str, str] = Field(default_factory=dict)
-    name: str = ""
-    version: Literal[1] = 1
+    model: Annotated[str | None, _said("The model that thinks; the server's default without it.", **spelling.MODEL)] = (
+        None
+    )
+    inputs: Annotated[
+        dict[str, JsonValue],
+        WithJsonSchema(spelling.INPUTS),
+        _said("What a run may be given. `days: 14` is a default; a JSON Schema says more; no default = required."),
+    ] = Field(default_factory=dict[str, JsonValue])
+    output: Annotated[
+        dict[str, JsonValue] | None,
+        WithJsonSchema(spelling.OUTPUT),
+        _said("JSON Schema of the run's structured result.", **NOT_YET),
+    ] = None
+    memory: Annotated[
+        Literal["none", "last", "notes"],
+        _said(
+            "What the next run is given of this one.",
+            **choice(none="Nothing.", last="The last result.", notes="A note that the model keeps, up to 8 KiB."),
+            **NOT_YET,
+        ),
+    ] = "none"
+    retries: Annotated[
+        Whole, _said("Runs that may follow a failed one. Each repeats the effects.", **whole(0, 5), **NOT_YET)
+    ] = 0
+    labels: Annotated[dict[str, str], WithJsonSchema(spelling.LABELS), _said("Key and value, to filter by.")] = Field(
+        default_factory=dict[str, str]
+    )
+    name: Annotated[
+        str, _said("Keeps schedule and history when the file is renamed; the file's name without it.", **spelling.NAME)
+    ] = ""
+    version: Annotated[Literal[1], BeforeValidator(_whole), _said("Of this format.")] = 1

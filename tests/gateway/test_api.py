@@ -294,6 +294,7 @@ async def test_the_openapi_document_names_every_operation(house: House) -> None:
         "runs_list",
         "runs_get",
         "runs_cancel",
+        "catalog_get",
         "health_live",
         "health_ready",
     }

@@ -1,6 +1,7 @@
 """The process as others meet it: what it imports, prints and exits with, and what it says on the wire."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.guard import MAX_BODY
+from tests.standins.composio_api import ComposioApi, folder
 
 ROOT = Path(__file__).parents[2]
 WAIT = 20  # seconds until a test gives up on a process
@@ -29,14 +31,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @contextmanager
 def gateways(home: Path) -> Iterator[Start]:
-    """Starts `python -m gateway ...`, with pipes; whatever is left at the end is ended."""
+    """Starts `python -m gateway ...`, with pipes and more environment; whatever is left at the end is ended."""
     with ExitStack() as stack:
 
-        def run(*arguments: str) -> subprocess.Popen[str]:
+        def run(*arguments: str, **said: str) -> subprocess.Popen[str]:
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-m", "gateway", *arguments],
-                    env=environment(home),
+                    env={**environment(home), **said},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -158,6 +160,31 @@ def test_wrong_usage_is_exit_2(start: Start, arguments: list[str]) -> None:
     process = start(*arguments)
     process.communicate(timeout=WAIT)
     assert process.returncode == 2
+
+
+def test_what_the_environment_says_is_in_the_catalog(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "server.yaml"
+    config.write_text("channels: {eng-slack: {}}\nrun_as: {finance: [ada]}\n")
+    with ComposioApi([*folder("notes"), *folder("gmail")]) as composio:
+        process = start(
+            "--port", "0", GOALFILE_CONFIG=str(config), COMPOSIO_API_KEY=composio.key, COMPOSIO_BASE_URL=composio.url
+        )
+        status, answer = ask(address(process), "GET", "/v1/catalog")
+    assert status == 200
+    said = {"channels": ["eng-slack"], "run_as": {"finance": ["ada"]}, "unchecked": []}
+    assert json.loads(answer) == {"toolkits": ["gmail", "notes"], **said}
+
+
+def test_a_broken_configuration_stops_the_start_with_its_place_and_remedy(start: Start, tmp_path: Path) -> None:
+    config = tmp_path / "server.yaml"
+    config.write_text("# ours\nchanels: {}\nrun_as: {finance: ada}\n")
+    process = start("--port", "0", GOALFILE_CONFIG=str(config))
+    said, complaint = process.communicate(timeout=WAIT)
+    assert process.returncode == 2
+    assert said == ""
+    first, second = complaint.splitlines()
+    assert first == f"gateway: {config}:2:1: error[unknown-key] unknown key `chanels`: did you mean `channels`?"
+    assert f"{config}:3:19: error[" in second
 
 
 def test_the_gateway_loads_no_vendor_and_no_runner(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner.files import TaskFile
 from runner.plan import Existing, Plan, make_plan
 from runner.wanted import Wanted, read_wanted
 
@@ -11,7 +12,7 @@ ME, OTHER = "mine", "theirs"
 
 
 def files(**goals: str) -> Wanted:
-    return read_wanted([(f"tasks/{name}.yaml", f"goal: {goal}\n".encode()) for name, goal in goals.items()])
+    return read_wanted([TaskFile(f"tasks/{name}.yaml", f"goal: {goal}\n".encode()) for name, goal in goals.items()])
 
 
 def applied(plan: Plan, existing: tuple[Existing, ...]) -> tuple[Existing, ...]:
@@ -70,14 +71,14 @@ def test_a_file_that_is_gone_is_deleted_only_when_two_scans_agree() -> None:
 
 def test_a_file_that_turned_wrong_keeps_its_schedule() -> None:
     existing = applied(make_plan(files(a="x", b="y"), (), ME), ())
-    wanted = read_wanted([("tasks/a.yaml", b"goal: x\n"), ("tasks/b.yaml", b"goall: y\n")])
+    wanted = read_wanted([TaskFile("tasks/a.yaml", b"goal: x\n"), TaskFile("tasks/b.yaml", b"goall: y\n")])
     plan = make_plan(wanted, existing, ME, missing_before={"b"})
     assert (plan.actions, plan.missing, plan.notes) == ((), frozenset(), ())
 
 
 def test_while_a_file_hides_its_name_nothing_is_deleted() -> None:
     existing = applied(make_plan(files(a="x", b="y"), (), ME), ())
-    wanted = read_wanted([("tasks/a.yaml", b"goal: x\n"), ("tasks/c.yaml", b"name: b\ngoal: [\n")])
+    wanted = read_wanted([TaskFile("tasks/a.yaml", b"goal: x\n"), TaskFile("tasks/c.yaml", b"name: b\ngoal: [\n")])
     plan = make_plan(wanted, existing, ME, missing_before={"b"})
     assert plan.actions == ()
     assert "tasks/c.yaml cannot be read" in plan.notes[0]
@@ -86,7 +87,11 @@ def test_while_a_file_hides_its_name_nothing_is_deleted() -> None:
 def test_two_files_of_one_name_hold_it() -> None:
     existing = applied(make_plan(files(a="x", b="y"), (), ME), ())
     wanted = read_wanted(
-        [("tasks/a.yaml", b"goal: x\n"), ("tasks/b.yaml", b"goal: z\n"), ("tasks/s/b.yaml", b"goal: q\n")]
+        [
+            TaskFile("tasks/a.yaml", b"goal: x\n"),
+            TaskFile("tasks/b.yaml", b"goal: z\n"),
+            TaskFile("tasks/s/b.yaml", b"goal: q\n", "s"),
+        ]
     )
     plan = make_plan(wanted, existing, ME, missing_before={"b"})
     assert plan.actions == ()

@@ -44,10 +44,10 @@ def test_text_from_a_command_line_is_read_as_the_input_s_type() -> None:
     [
         ({}, "input `who` is required"),
         ({"who": "me", "wo": 1}, "unknown input `wo`"),
-        ({"who": "me", "days": "soon"}, "input `days`: 'soon' is not of type 'integer'"),
-        ({"who": "me", "days": "NaN"}, "input `days`: 'NaN' is not of type 'integer'"),
-        ({"who": "me", "days": "1e999"}, "input `days`: '1e999' is not of type 'integer'"),
-        ({"who": "me", "tags": "[" * 5000}, "is not of type 'array'"),
+        ({"who": "me", "days": "soon"}, 'input `days`: "soon" is not of type "integer"'),
+        ({"who": "me", "days": "NaN"}, 'input `days`: "NaN" is not of type "integer"'),
+        ({"who": "me", "days": "1e999"}, 'input `days`: "1e999" is not of type "integer"'),
+        ({"who": "me", "tags": "[" * 5000}, 'is not of type "array"'),
         ({"who": "me", "how": "well"}, "input `how`"),
         ({"who": "me", "many": "21"}, "input `many`: 21 is greater than the maximum of 20"),
     ],
@@ -58,7 +58,7 @@ def test_what_cannot_be_an_input_is_said(given: dict[str, str], says: str) -> No
 
 
 def test_required_inputs_are_those_without_a_default() -> None:
-    assert required_inputs(TASK) == ("who",)
+    assert required_inputs(TASK.inputs) == ("who",)
 
 
 @given(st.text(), st.text())

@@ -59,31 +59,34 @@ def test_a_task_with_every_honoured_field() -> None:
     assert task.tools.allow == ("GMAIL_*",)
 
 
+NIGHT = ("input-without-default", (3, 10), "nobody is there at night")
+
+
 @pytest.mark.parametrize(
     ("text", "code", "place", "says"),
     [
         ("", "missing-goal", (1, 1), "add a line such as"),
-        ("- a\n", "missing-goal", (1, 1), "mapping"),
+        ("- a\n", "invalid-value", (1, 1), "mapping"),
         ("cron: '0 9 * * *'\n", "missing-goal", (1, 1), "`goal` is missing"),
-        ("goal: ''\n", "missing-goal", (1, 7), "empty"),
+        ("goal: ''\n", "invalid-value", (1, 7), "say what you want done"),
         ("goal: x\ntoolkits: github\n", "unknown-key", (2, 1), "did you mean `toolkit`?"),
         ("goal: x\nschedule: daily\n", "unknown-key", (2, 1), "did you mean `cron`?"),
         ("goal: x\ntimeout: 5m\n", "unknown-key", (2, 1), "did you mean `limits.timeout`?"),
         ("goal: x\nlimits: {turn: 5}\n", "unknown-key", (2, 10), "did you mean `turns`?"),
         ("goal: x\nxyzzy: 5\n", "unknown-key", (2, 1), "known keys: goal, toolkit"),
-        ("goal: x\nlimits:\n  turns: many\n", "invalid-value", (3, 10), "`limits.turns` must be a whole number"),
+        ("goal: x\nlimits:\n  turns: many\n", "invalid-value", (3, 10), "write a whole number from 1 to 500"),
         ("goal: x\nlimits: {timeout: 30}\n", "invalid-value", (2, 19), "a number and a unit"),
         ("goal: x\nlimits: {turns: 501}\n", "invalid-value", (2, 17), "from 1 to 500"),
-        ("goal: 5\n", "invalid-value", (1, 7), "must be text"),
-        ("goal: x\nenabled: no\n", "invalid-value", (2, 10), "true or false"),
-        ("goal: x\noverlap: all\n", "invalid-value", (2, 10), "'skip', 'queue', 'cancel' or 'allow'"),
-        ("goal: x\ntoolkit: [ok, Not Ok]\n", "invalid-value", (2, 15), "cannot name a toolkit"),
+        ("goal: 5\n", "invalid-value", (1, 7), "write text, in quotes"),
+        ("goal: x\nenabled: no\n", "invalid-value", (2, 10), "write true or false, without quotes"),
+        ("goal: x\noverlap: all\n", "invalid-value", (2, 10), "write skip, queue, cancel or allow"),
+        ("goal: x\ntoolkit: [ok, Not Ok]\n", "invalid-value", (2, 15), "a toolkit is named in lower case"),
         ('goal: x\ncron: "0 25 * * 1"\n', "bad-cron", (2, 10), "hour 25 is out of range 0-23"),
         ("goal: x\ncron: ['0 9 * * *', '0 9 * * 8']\n", "bad-cron", (2, 30), "8"),
         ("goal: x\ntimezone: Berlin\n", "bad-timezone", (2, 11), "Europe/Berlin"),
-        ("goal: x {{ inputs.day }}\ninputs: {days: 1}\n", "unknown-placeholder", (1, 12), "inputs.days"),
-        ("goal: x\ncron: '@daily'\ninputs: {a: {type: string}}\n", "input-without-default", (3, 10), "nobody is there"),
-        ("goal: x\ninputs: {a: {type: strin}}\n", "invalid-value", (2, 13), "strin"),
+        ("goal: x {{ inputs.day }}{{ inputs.d }}\ninputs: {d: 1}\n", "unknown-placeholder", (1, 12), "inputs.d"),
+        ("goal: '{{ inputs.a }}'\ncron: '@daily'\ninputs: {a: {type: string}}\n", *NIGHT),
+        ("goal: x\ninputs: {a: {type: strin}}\n", "bad-schema", (2, 20), "did you mean `string`?"),
         ("goal: x\nname: Not a name\n", "bad-name", (2, 7), "a-z"),
         ("goal: x\ngoal: y\n", "duplicate-key", (2, 1), "first written in line 1"),
         ("goal: &a x\ndescription: *a\n", "alias", (2, 14), "not allowed"),
@@ -106,14 +109,14 @@ def test_each_mistake_has_its_place_and_its_remedy(text: str, code: str, place: 
 
 
 def test_all_problems_of_a_file_come_in_one_go() -> None:
-    assert codes("gaol: x\ncron: '* *'\nlimits: {turns: x}\n") == ["missing-goal", "unknown-key", "invalid-value"]
+    assert codes("gaol: x\ncron: '* *'\nlimits: {turns: x}\n") == ["unknown-key", "bad-cron", "invalid-value"]
     assert codes("goal: x\ncron: '* *'\ntimezone: Mars\n") == ["bad-cron", "bad-timezone"]
 
 
 def test_yaml_is_read_as_1_2() -> None:
-    task = load("goal: x\nlabels: {country: no, at: 12:30, octal: 0o17x}\n").task
+    task = load("goal: x\ninputs: {country: no, at: 12:30, octal: 0o17x}\n").task
     assert task is not None
-    assert task.labels == {"country": "no", "at": "12:30", "octal": "0o17x"}
+    assert task.inputs == {"country": "no", "at": "12:30", "octal": "0o17x"}
 
 
 def test_a_problem_is_shown_with_its_line_and_a_caret() -> None:
@@ -132,6 +135,7 @@ def test_a_file_that_is_wrong_still_tells_its_name() -> None:
     assert load("goall: x\n").name == "report"
     assert load("name: weekly\ngoall: x\n").name == "weekly"
     assert load("name: weekly\ngoal: [\n").name is None
+    assert load("name: Weekly!\ngoal: x\n").name is None
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ tool's `run(api, arguments)` returns its data, or raises `Refuse("why")` for a c
 - `Fail(status, message, headers, code)`, `Hang()`, `Drop(first)`, `Garble(body)`: the tool never ran;
 - `Ran(then)`: the tool runs, and then the answer is one of those. This is how effects get lost;
 - `Result({...})`: the tool never ran and this is the body of a 200 (`failed`, `blocked`, ...).
-The keys `create`, `tools` and `link` script those requests in the same way.
+The keys `create`, `tools`, `toolkits` (all there are, not a session's) and `link` script those requests in
+the same way.
 
 `api.ran` counts executions by slug, `api.calls` lists (user, slug, arguments) of each, `api.requests` every
 request. Everybody is connected to everything unless `connected={("ada", "notes")}` says who is;
@@ -124,6 +125,8 @@ class ComposioApi(Loopback):
         match request.method, request.path.removeprefix("/api/v3.1/").split("/"):
             case "POST", ["tool_router", "session"]:
                 return self._scripted("create") or self._create(request.body)
+            case "GET", ["toolkits"]:
+                return self._scripted("toolkits") or self._toolkits(request)
             case "GET", ["connected_accounts"]:
                 return self._accounts(request)
             case "POST", ["connected_accounts", "link"]:
@@ -274,6 +277,15 @@ class ComposioApi(Loopback):
             "connected_account": _account(user, toolkit) if self._is_connected(user, toolkit) else None,
         }
 
+    def _toolkits(self, request: Request) -> Answer:
+        known = {"category", "managed_by", "type", "sort_by", "include_deprecated", "search", "user_id"}
+        size = int((_values(request, "limit") or ["20"])[0])
+        if set(request.query) - known - {"limit", "cursor"} or not 1 <= size <= 1000:
+            return self._fail(Fail(400, "Invalid query", code="HTTP_BadRequest"))
+        return self._paged(
+            [_known(toolkit) for toolkit in dict.fromkeys(a.toolkit for a in self.acts.values())], request
+        )
+
     def _accounts(self, request: Request) -> Answer:
         users, toolkits = _values(request, "user_ids"), _values(request, "toolkit_slugs")
         named = {(user, act.toolkit) for user in users for act in self.acts.values()}
@@ -317,6 +329,28 @@ def _account(user: str, toolkit: str) -> dict[str, Any]:
         "is_disabled": False,
         "data": {},
         "state": {},
+    }
+
+
+def _known(toolkit: str) -> dict[str, Any]:
+    moment = "2026-01-01T00:00:00Z"
+    meta = {
+        "categories": [],
+        "created_at": moment,
+        "updated_at": moment,
+        "description": toolkit,
+        "logo": "https://logos.invalid/x.svg",
+        "tools_count": 4,
+        "triggers_count": 0,
+        "version": "20260101_00",
+    }
+    return {
+        "slug": toolkit,
+        "name": toolkit.title(),
+        "type": "native",
+        "is_local_toolkit": False,
+        "deprecated": {"toolkitId": toolkit},
+        "meta": meta,
     }
 
 
