@@ -18,7 +18,7 @@ from schemas.document import MAX_BYTES
 from schemas.load import DEFAULTS_FILE
 from schemas.problem import Problem, clipped
 
-MAX_FILES = 10_000
+MAX_FILES = 20_000
 MAX_DEPTH = 8
 _TASK_FILE = re.compile(r"[a-z0-9][a-z0-9._-]*\.ya?ml")
 
@@ -42,7 +42,7 @@ class TaskFile(NamedTuple):
     @property
     def is_defaults(self) -> bool:
         """True for what supplies defaults, and is no task."""
-        return PurePath(self.path).name == DEFAULTS_FILE
+        return self.path.rpartition("/")[2] == DEFAULTS_FILE
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,10 @@ def scan(root: Path) -> Scan:
             raise SourceUnavailable(f"{root} is not a folder")
         files: list[TaskFile] = []
         problems: list[Problem] = []
-        for entry in _walk(before, before, 0):
-            below = entry.relative_to(before)
-            shown = str(root / below)
+        for folder, entry in _walk(str(before), "", 0):
+            shown = os.path.join(root, folder, entry.name)  # noqa: PTH118 - ten thousand times a round
             if entry.name == DEFAULTS_FILE or _TASK_FILE.fullmatch(entry.name):
-                files.append(TaskFile(shown, _read(entry, before), _folder(below), str(before)))
+                files.append(TaskFile(shown, _read(entry, before), folder, str(before)))
             else:
                 message = f"`{clipped(entry.name)}` is not a task file's name; this file is skipped"
                 help_ = "use a-z, 0-9, '.', '_' and '-', and end in .yaml"
@@ -84,34 +83,41 @@ def scan(root: Path) -> Scan:
     return Scan(root, tuple(files), tuple(problems))
 
 
-def _walk(folder: Path, root: Path, depth: int) -> Iterator[Path]:
+def _walk(path: str, folder: str, depth: int) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every file that looks like YAML, with its folder below the root."""
     if depth > MAX_DEPTH:
-        raise SourceUnavailable(f"{folder} is more than {MAX_DEPTH} folders deep")
-    with os.scandir(folder) as found:
+        raise SourceUnavailable(f"{path} is more than {MAX_DEPTH} folders deep")
+    with os.scandir(path) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
         if entry.name.startswith(".") or (entry.name.startswith("_") and not entry.name.startswith("_defaults.")):
             continue  # no tasks; this also skips a ConfigMap mount's `..data`
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), root, depth + 1)
+            yield from _walk(entry.path, f"{folder}/{entry.name}" if folder else entry.name, depth + 1)
         elif entry.name.endswith((".yaml", ".yml")):
-            yield Path(entry.path)
+            yield folder, entry
 
 
-def _read(path: Path, root: Path) -> bytes:
-    target = path.resolve(strict=True)
+def _read(entry: os.DirEntry[str], root: Path) -> bytes:
+    if not entry.is_symlink():
+        return _read_regular(entry.path, os.O_NOFOLLOW)
+    target = Path(entry.path).resolve(strict=True)
     if not target.is_relative_to(root):
-        raise SourceUnavailable(f"{path} points out of the tasks folder")
+        raise SourceUnavailable(f"{entry.path} points out of the tasks folder")
     return read_file(target)
 
 
 def read_file(path: Path) -> bytes:
     """At most one byte more than a task file may have. Raises OSError, also for what is no regular file."""
+    return _read_regular(str(path))
+
+
+def _read_regular(path: str, flags: int = 0) -> bytes:
     # O_NONBLOCK: opening a FIFO must not wait for a writer.
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(handle, "rb") as file:
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
+    with open(handle, "rb", buffering=0) as file:  # noqa: PTH123 - a handle, not a path
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+            raise OSError(errno.EINVAL, "not a regular file", path)
         return file.read(MAX_BYTES + 1)
 
 

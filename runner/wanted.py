@@ -5,7 +5,6 @@ Pure. A file that is there but wrong is not a file that is gone: it holds its na
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from runner.files import TaskFile
 from schemas.catalog import Catalog
@@ -88,6 +87,6 @@ def above(file: TaskFile, defaults: Mapping[tuple[str, str], Defaults]) -> tuple
     """The defaults that apply to a file, the outermost first; `defaults` are known by root and folder."""
     if not defaults:
         return ()
-    folder = PurePath(file.folder)
-    line = ["", *(str(each) for each in reversed(folder.parents) if each.parts), str(folder)] if folder.parts else [""]
+    parts = file.folder.split("/") if file.folder else []
+    line = ["/".join(parts[:end]) for end in range(len(parts) + 1)]
     return tuple(defaults[file.root, each] for each in line if (file.root, each) in defaults)

@@ -8,7 +8,6 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, Literal, cast
 
 from schemas import checks
@@ -70,10 +69,11 @@ def load_task(
         message, remedy = f"`{stem(file)}` cannot name a task", "use 1 to 63 of a-z, 0-9 and -, or give it a `name`"
         problems.append(Problem(code="bad-name", message=message, file=file, help=remedy))
     else:
-        if above and not has_errors(problems):
-            problems += (each.problem(document) for each in shape("task").differences(effective))
         problems += _contradictions(document, effective, above)
-    wrong = has_errors(problems) or any(has_errors(defaults.problems) for defaults in above)
+    wrong = any(has_errors(each) for each in (problems, *(defaults.problems for defaults in above)))
+    if above and not wrong:  # each file is right by itself; together they may hold too many labels
+        problems += (each.problem(document) for each in shape("task").differences(effective))
+        wrong = has_errors(problems)
     return Loaded(None if wrong else Task.model_validate(effective), by_place(problems), name)
 
 
@@ -107,7 +107,7 @@ def origin(path: Path, document: Document, above: Sequence[Defaults]) -> Documen
 
 def stem(file: str) -> str:
     """The name that a file gives its task."""
-    return PurePosixPath(file).name.partition(".")[0]
+    return file.rpartition("/")[2].partition(".")[0]
 
 
 def has_errors(problems: Iterable[Problem]) -> bool:

@@ -14,7 +14,9 @@ from runner.wanted import read_wanted
 from schemas.catalog import Catalog
 from schemas.codes import CODES
 from schemas.document import MAX_BYTES
+from schemas.load import not_yet
 from schemas.problem import Problem
+from schemas.task import Task
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "tests" / "golden"
@@ -66,3 +68,12 @@ def test_every_code_in_use_is_a_known_one() -> None:
 
 def test_no_golden_file_is_left_over() -> None:
     assert {path.name.partition(".")[0] for path in FOLDER.iterdir()} == set(CODES)
+
+
+def test_the_reference_names_every_field_and_every_code() -> None:
+    reference = (ROOT / "tasks" / "README.md").read_text()
+    fields = re.findall(r"^\| `(\w+)`(¹?) \|", reference.partition("## What can be wrong")[0], re.MULTILINE)
+    assert [name for name, _ in fields] == [*Task.model_fields]
+    assert {name for name, mark in fields if mark} == {path[0] for path in not_yet("task") if len(path) == 1}
+    for code, meaning in CODES.items():
+        assert f"| `{code}` | {meaning} |" in reference
