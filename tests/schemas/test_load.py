@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.codes import CODES
 from schemas.document import MAX_BYTES
 from schemas.load import Loaded, load_task
 from schemas.task import Task
@@ -175,6 +176,59 @@ def test_no_text_that_looks_like_yaml_makes_the_loader_raise(parts: list[str]) -
     for problem in loaded.problems:
         assert problem.full("".join(parts))
         assert problem.span.line >= 1
+
+
+WHOLE = """\
+name: weekly
+goal: |
+  Look at {{ inputs.days }} days of {{ inputs.where }}
+toolkit: [gmail, github]
+tools: {allow: "GMAIL_*", deny: [X]}
+cron: ["0 9 * * mon", "@daily"]
+notify: [eng, {to: ops, when: failure}]
+limits: {turns: 5, timeout: 1h30m, cost_usd: 2.5}
+inputs: {days: 7, where: {type: string, enum: [here], default: here}}
+output: {type: object, properties: {a: {type: array, items: {type: string}}}}
+labels: {team: a}
+"""
+WORDS_OF_NOISE = (
+    "- : *a &a !!x ' \" { } [ ] | # @ null ~ 1e999 -.inf .nan --- ... {{ }} é 😀 <<: ? %YAML default: $ref:"
+)
+NOISE = st.sampled_from(
+    [
+        *WORDS_OF_NOISE.split(),
+        " ",
+        "\t",
+        "\n",
+        "\r\n",
+        "\n---\n",
+        "\ngoal: again\n",
+        "9" * 400,
+        "0x" + "f" * 40,
+        *"\u202e\ufeff\x00\U000e0041\x85\u2028",
+    ]
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(WHOLE)), st.integers(0, 9), NOISE), min_size=1, max_size=4))
+@settings(max_examples=500)
+def test_a_good_file_that_was_damaged_anywhere_is_told_and_never_raises(damages: list[tuple[int, int, str]]) -> None:
+    text = WHOLE
+    for at, length, noise in damages:
+        text = text[:at] + noise + text[at + length :]
+    loaded = load(text)
+    assert (loaded.task is None) == any(problem.severity == "error" for problem in loaded.problems)
+    for problem in loaded.problems:
+        assert problem.code in CODES
+        assert problem.label or problem.help, problem
+        assert 1 <= problem.span.line <= problem.span.end_line <= len(text.splitlines()) + 1
+        assert problem.full(text)
+        assert "\n" not in problem.concise()
+
+
+def test_a_flood_of_mistakes_is_cut_short() -> None:
+    assert 50 <= len(load("a: 1\n" * 5000).problems) <= 60
+    assert 50 <= len(load("goal: " + "\u202e" * 5000).problems) <= 60
 
 
 def test_values_survive_the_wire() -> None:
