@@ -6,6 +6,7 @@ with every pattern. `python -m schemas.export` writes the two schema files, `--c
 
 import copy
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -73,7 +74,10 @@ def task_schema(*, toolkits: Iterable[str] = (), channels: Iterable[str] = ()) -
         **_closed(properties),
         "allOf": [
             {"required": ["goal"], "errorMessage": GOAL_MISSING},
-            {"if": {"required": ["cron"]}, "then": {"properties": {"inputs": _every_input(spelling.WITHOUT_DEFAULT)}}},
+            {
+                "if": {"required": ["cron"]},
+                "then": {"properties": {"inputs": {"doNotSuggest": True, **_every_input(spelling.WITHOUT_DEFAULT)}}},
+            },
         ],
         "definitions": {"jsonSchema": _polished(spelling.JSON_SCHEMA)},
     }
@@ -83,13 +87,13 @@ def defaults_schema(*, toolkits: Iterable[str] = (), channels: Iterable[str] = (
     """The schema of `_defaults.yaml`: any field but those that are each task's own."""
     task = task_schema(toolkits=toolkits, channels=channels)
     properties = {name: node for name, node in task["properties"].items() if name in Task.model_fields}
-    for name in NOT_IN_DEFAULTS:
-        properties[name] = _refused(f"`{name}` is each task's own: write it there")
+    refused = {name: f"`{name}` is each task's own: write it there" for name in NOT_IN_DEFAULTS}
+    properties = {name: node for name, node in properties.items() if name not in refused}
     return {
         "$schema": DRAFT,
         "title": "Goalfile defaults",
         "description": "What the tasks of this folder and of those below it have unless they say otherwise.",
-        **_closed(properties),
+        **_closed(properties, **refused),
     }
 
 
@@ -110,11 +114,20 @@ def _generated(model: type[Value]) -> Fragment:
             else node
         )
 
-    return _walked(made, written_out)
+    return _walked(_walked(made, written_out), _said_once)
+
+
+def _said_once(node: Fragment) -> Fragment:
+    """An editor tells the wrong type and the wrong value apart, and would say both of the same value."""
+    if "markdownEnumDescriptions" in node or "const" in node or node.get("enum") == [True, False]:
+        node.pop("type", None)
+    if "const" in node:
+        node.pop("default", None)
+    return node
 
 
 def _polished(node: Fragment, *more: Callable[[Fragment], Fragment]) -> Fragment:
-    for change in (_without_null, _without_noise, _referred, _closed_object, *more):
+    for change in (_without_null, _without_noise, _described, _referred, _closed_object, *more):
         node = _walked(node, change)
     return node
 
@@ -149,8 +162,16 @@ def _without_noise(node: Fragment) -> Fragment:
     default = node.get("default")
     if isinstance(default, dict | list | tuple) or default in (None, ""):
         node.pop("default", None)
-    elif node.get("patternErrorMessage", "").startswith("a duration"):
+    elif node.get("errorMessage", "").startswith("a duration"):
         node["default"] = _shortest(default)
+    return node
+
+
+def _described(node: Fragment) -> Fragment:
+    """Editors show backticks of a plain `description` as they are, and no default."""
+    if said := node.get("description"):
+        default = f" Without it: `{json.dumps(node['default']).strip(chr(34))}`." if "default" in node else ""
+        node["markdownDescription"] = f"{said}{default}"
     return node
 
 
@@ -170,19 +191,30 @@ def _closed_object(node: Fragment) -> Fragment:
     return node
 
 
-def _closed(properties: Fragment) -> Fragment:
-    meant = {word: _refused(f"unknown key: did you mean `{field}`?") for word, field in MEANT.items()}
-    return {"type": "object", **_closed_words(properties), "properties": {**meant, **properties}}
+def _closed(properties: Fragment, **refused: str) -> Fragment:
+    names = [_not(word, f"unknown key: did you mean `{field}`?", field) for word, field in MEANT.items()]
+    names += [_not(name, message, "") for name, message in refused.items()]
+    known = {word: {"doNotSuggest": True} for word in (*MEANT, *refused)}  # told once, by name
+    properties = {name: _not_yet(name, node) for name, node in properties.items()}
+    closed = {"type": "object", **_closed_words(properties)}
+    return {**closed, "propertyNames": {"allOf": names}, "properties": {**known, **properties}}
+
+
+def _not_yet(name: str, node: Fragment) -> Fragment:
+    """With the name, so that an editor does not make one of two that follow each other."""
+    return {**node, "deprecationMessage": f"`{name}`: {said}"} if (said := node.get("deprecationMessage")) else node
 
 
 def _closed_words(properties: Fragment) -> Fragment:
     keys = ", ".join(name for name, node in properties.items() if not node.get("doNotSuggest"))
-    return {"additionalProperties": False, "errorMessage": f"unknown key: the keys are {keys}"}
+    return {"additionalProperties": False, "errorMessage": f"the keys here are {keys}"}
 
 
-def _refused(message: str) -> Fragment:
-    """A property that is never right, with its own message; editors do not suggest it."""
-    return {"doNotSuggest": True, "type": "null", "const": False, "errorMessage": message}
+def _not(word: str, message: str, fix: str) -> Fragment:
+    """A name that is never right; editors underline it, and offer the field that was meant."""
+    if fix in Task.model_fields:
+        return {"if": {"const": word}, "then": {"enum": [fix], "errorMessage": message}}
+    return {"if": {"const": word}, "then": {"pattern": "^$", "errorMessage": message}}
 
 
 def _every_input(schema: Fragment) -> Fragment:
@@ -190,14 +222,14 @@ def _every_input(schema: Fragment) -> Fragment:
 
 
 def _offer(toolkits: tuple[str, ...], channels: tuple[str, ...]) -> Callable[[Fragment], Fragment]:
+    offers = {"toolkit": sorted(toolkits), "channel": sorted(channels), "timezone": [*known_zones()]}
+
     def change(node: Fragment) -> Fragment:
-        said = node.get("patternErrorMessage")
-        if said == spelling.TOOLKIT["patternErrorMessage"] and toolkits:
-            node["examples"] = sorted(toolkits)
-        if said == spelling.CHANNEL["patternErrorMessage"] and channels:
-            node["examples"] = sorted(channels)
-        if node.get("errorMessage") == spelling.TIMEZONE["errorMessage"]:
-            node["enum"] = list(known_zones())
+        kind = node.get("$comment", "")
+        if names := offers.get(kind):
+            node["defaultSnippets"] = spelling.offered(*names)
+        if kind == "timezone":
+            node["pattern"] = f"^({'|'.join(map(re.escape, known_zones()))})$"
         return node
 
     return change

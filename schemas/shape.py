@@ -27,7 +27,7 @@ _SAID = {
     "object": "a mapping of keys to values",
     "null": "nothing",
 }
-_TEXTUAL = ("true", "false", "yes", "no", "on", "off")
+_INPUT = ["properties", "inputs", "additionalProperties", "properties"]
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,9 @@ class Shape:
     def _differences(self, error: ValidationError) -> Iterator[Difference]:
         path, node = tuple(error.instance_path), self._node(error.schema_path[:-1])
         name, kind = said_path(path), cast("Any", error.kind)
-        in_schema = list(error.schema_path[:2]) == ["definitions", "jsonSchema"]
+        in_schema = "jsonSchema" in error.schema_path[:2] or list(error.schema_path[:4]) == _INPUT
         own = str(node.get("errorMessage", ""))
-        if node.get("doNotSuggest"):
-            label = own.removeprefix("unknown key: ")
-            yield Difference(path, "unknown-key", f"unknown key `{name}`", label, at_key=True, keyword="properties")
-        elif kind.name == "anyOf":
+        if kind.name == "anyOf":
             yield from self._alternatives(error, kind.context)
         elif kind.name == "additionalProperties":
             known = [word for word, inner in node["properties"].items() if not inner.get("doNotSuggest")]
@@ -84,11 +81,7 @@ class Shape:
         elif kind.name == "required":
             yield self._missing(path, kind.property, own)
         elif kind.name == "propertyNames":
-            inner: ValidationError = kind.value
-            key = str(inner.instance)
-            remedy = self._node(inner.schema_path[:-1]).get("patternErrorMessage", "")
-            message = f"`{clipped(key)}` cannot be a key of `{name}`"
-            yield Difference((*path, key), "invalid-value", message, remedy, at_key=True, keyword=kind.name)
+            yield self._misnamed(path, kind.value, never=error.schema_path[1] == "allOf")
         else:
             code = "bad-schema" if in_schema else "bad-name" if path == ("name",) else "invalid-value"
             label, help_ = _remedy(kind, node, error.instance)
@@ -110,6 +103,16 @@ class Shape:
         label = f"write {_one_of([_SAID[word] for word in dict.fromkeys(expected)])}"
         own = self._node(error.schema_path[:-1]).get("errorMessage", label)
         yield Difference(path, "invalid-value", _cannot(said_path(path), error.instance), own, keyword="type")
+
+    def _misnamed(self, path: Path, inner: ValidationError, *, never: bool) -> Difference:
+        """A key that cannot be: `never` for those that the schema knows by name, each with what was meant."""
+        key, wrong = str(inner.instance), self._node(inner.schema_path[:-1])
+        remedy = str(wrong["errorMessage"])
+        if never:
+            label = remedy.removeprefix("unknown key: ")
+            return Difference((*path, key), "unknown-key", f"unknown key `{clipped(key)}`", label, at_key=True)
+        message = f"`{clipped(key)}` cannot be a key of `{said_path(path)}`"
+        return Difference((*path, key), "invalid-value", message, remedy, at_key=True)
 
     def _missing(self, path: Path, key: str, own: str) -> Difference:
         if not path and key == "goal":
@@ -168,20 +171,17 @@ def _written(value: Any) -> str:
 
 def _remedy(kind: Any, node: dict[str, Any], value: Any) -> tuple[str, str]:
     """What to write instead, and what else helps."""
+    own = str(node.get("errorMessage", ""))
     if value is None:
         return "write a value, or remove the line", ""
     match kind.name:
         case "type":
             return _other_type(kind.types, node, value), ""
         case "enum" | "const":
-            words = [str(word) for word in node.get("enum", [node.get("const")])]
-            meant = closest(str(value), words, 0.6)
-            own = str(node.get("errorMessage", "")) or f"write {_one_of(words)}"
-            return (f"did you mean `{meant}`?", own) if meant else (own, "")
-        case "pattern" | "minLength":
-            return str(node.get("patternErrorMessage", "write at least one character")), ""
-        case "minimum" | "maximum" | "exclusiveMinimum":
-            return f"write {_range(node)}", ""
+            words = [_written(word) for word in node.get("enum", [node.get("const")])]
+            own = own or f"write {_one_of(words)}"
+            meant = closest(value, words, 0.6) if isinstance(value, str) else ""
+            return (f"did you mean `{meant}`?", own) if meant and meant != value else (own, "")
         case "maxLength":
             return f"write at most {kind.limit:,} characters; these are {len(value):,}", ""
         case "maxProperties":
@@ -190,30 +190,17 @@ def _remedy(kind: Any, node: dict[str, Any], value: Any) -> tuple[str, str]:
             return "write at least one, or remove the line", ""
         case "uniqueItems":
             return "write each only once", ""
+        case "minimum" | "exclusiveMinimum" if not own:
+            return f"write a number {'from' if kind.name == 'minimum' else 'above'} {kind.limit}", ""
         case _:
-            return str(node.get("errorMessage", "")), ""
+            return own, ""
 
 
 def _other_type(types: Sequence[str], node: dict[str, Any], value: Any) -> str:
     quotable = types == ["string"] and isinstance(value, bool | int | float)
     if quotable and re.search(node.get("pattern", ""), _written(value)):
         return f'write text, in quotes: "{_written(value)}"'
-    if types == ["boolean"] and str(value).lower() in _TEXTUAL:
-        return "write true or false, without quotes"
-    if "minimum" in node or "exclusiveMinimum" in node:
-        return f"write {_range(node)}"
-    own = node.get("patternErrorMessage") or node.get("errorMessage", "")
-    unknown = str(own).startswith(("unknown key", "this is no keyword"))  # those are about keys, not about types
-    return str(own) if own and not unknown else f"write {_one_of([_SAID[word] for word in types])}"
-
-
-def _range(node: dict[str, Any]) -> str:
-    what = _SAID[node.get("type", "number")]
-    if "exclusiveMinimum" in node:
-        return f"{what} above {node['exclusiveMinimum']}, {node['maximum']:,} at most"
-    if "maximum" in node:
-        return f"{what} from {node['minimum']} to {node['maximum']}"
-    return f"{what} of at least {node['minimum']}"
+    return str(node.get("errorMessage") or f"write {_one_of([_SAID[word] for word in types])}")
 
 
 def _one_of(words: Sequence[str]) -> str:

@@ -19,12 +19,15 @@ _DNS = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 
 def text(pattern: str, remedy: str, **more: Any) -> Fragment:
     """Text of a pattern; `remedy` is what an editor and the terminal say about any other."""
-    return {"type": "string", "pattern": pattern, "patternErrorMessage": remedy, **more}
+    return {"type": "string", "pattern": pattern, "errorMessage": remedy, **more}
 
 
 def whole(minimum: int, maximum: int | None = None) -> Fragment:
     """A whole number within bounds, both included."""
-    return {"type": "integer", "minimum": minimum, **({} if maximum is None else {"maximum": maximum})}
+    if maximum is None:
+        return {"type": "integer", "minimum": minimum, "errorMessage": f"write a whole number of at least {minimum}"}
+    remedy = f"write a whole number from {minimum} to {maximum}"
+    return {"type": "integer", "minimum": minimum, "maximum": maximum, "errorMessage": remedy}
 
 
 def duration(at_least: int) -> Fragment:
@@ -41,25 +44,43 @@ def choice(**values: str) -> Fragment:
 
 
 def one_or_many(item: Fragment, *, at_least: int = 0) -> Fragment:
-    """One value or a list of them. The text stands first: editors then insert it in the same line."""
-    many: Fragment = {"type": "array", "items": item, **({"minItems": at_least} if at_least else {})}
-    return {"anyOf": [item, many]}
+    """One value or a list of them. No `anyOf`: an editor would merge the messages of both, and offer both."""
+    many: Fragment = {"items": item, **({"minItems": at_least} if at_least else {})}
+    return {**item, "type": ["string", "array"], "if": {"type": "array"}, "then": many}
+
+
+def offered(*values: str) -> list[Fragment]:
+    """Values that an editor offers. `examples` would do, but are shown one by one in every hover."""
+    return [{"label": value, "body": value} for value in values]
 
 
 TOOLKIT = text(
     r"^[a-z0-9_][a-z0-9_-]{0,62}$",  # Composio's slugs may begin with `_`: a name cannot begin with its digit
     "a toolkit is named in lower case, such as gmail",
-    examples=["gmail", "github", "googlecalendar", "linear", "notion", "slack", "stripe"],
+    **{"$comment": "toolkit"},  # for `schemas.export`, which knows the names that there are
+    description="Toolkits whose tools may be used.",
+    defaultSnippets=offered("gmail", "github", "googlecalendar", "linear", "notion", "slack", "stripe"),
 )
-CHANNEL = text(_SLUG_PATTERN, "name a channel of the server's configuration, such as eng-slack; never an address")
+DOLLARS: Fragment = {
+    "type": "number",
+    "exclusiveMinimum": 0,
+    "maximum": 1_000_000,
+    "errorMessage": "write a number above 0, such as 2.5",
+}
+CHANNEL = text(
+    _SLUG_PATTERN,
+    "name a channel of the server's configuration, such as eng-slack; never an address",
+    **{"$comment": "channel"},
+)
 GLOB = text(r"^\S{1,200}$", "a pattern over tool names, such as GMAIL_SEND_* or *_DELETE_*")
 RUN_AS = text(r"^\S{1,200}$", "the Composio user whose connections are used, without spaces")
 MODEL = text(r"^\S{1,200}$", "a model's id, such as claude-sonnet-5-5", examples=["claude-sonnet-5-5"])
 NAME = text(NAME_PATTERN, "a name has 1 to 63 of a-z, 0-9 and -, and neither begins nor ends with -")
 CRON = text(
     cron_pattern(),
-    "cron needs five fields: minute (0-59) hour (0-23) day (1-31) month (1-12) weekday (0-7 or mon-sun), with day or"
-    f' weekday `*`, for example "0 9 * * 1-5"; or one of {" ".join(SHORTCUTS)}',
+    "cron needs five fields in quotes: minute (0-59) hour (0-23) day (1-31) month (1-12) weekday (0-7 or mon-sun), with"
+    f' day or weekday `*`, for example "0 9 * * 1-5"; or one of {" ".join(SHORTCUTS)}',
+    description="minute hour day month weekday",
     defaultSnippets=[
         {"label": label, "description": what, "body": f'"{label}"'}
         for label, what in (
@@ -71,11 +92,13 @@ CRON = text(
     ],
 )
 TIMEZONE: Fragment = {
-    "type": "string",  # `schemas.export` adds the names that there are
+    "$comment": "timezone",
+    "type": "string",
     "errorMessage": "a time zone is an IANA name in exact case, such as Europe/Berlin, or UTC",
 }
 LABELS: Fragment = {
     "type": "object",
+    "errorMessage": "write a key and a value, such as `team: ops`",
     "maxProperties": 16,
     "propertyNames": text(
         rf"^(?=.{{1,317}}$)({_DNS}(\.{_DNS})*/)?{_LABEL}$",
@@ -85,10 +108,11 @@ LABELS: Fragment = {
         rf"^({_LABEL})?$", "a label's value has letters, digits, - _ and . (as in Kubernetes), 63 at most"
     ),
 }
-GOAL = text(r"\S", "say what you want done, and when it is done", minLength=1, maxLength=20_000)
+GOAL = text(r"\S", "say what you want done, and when it is done", maxLength=20_000)
 DESCRIPTION = text(r"\S", "say it in a line, or leave `description` out", maxLength=500)
 
 _TYPES = ["string", "integer", "number", "boolean", "array", "object", "null"]
+_TYPE: Fragment = {"type": "string", "enum": _TYPES, "errorMessage": f"write one of {', '.join(_TYPES)}"}
 A_SCHEMA: Fragment = {"title": "a JSON Schema"}
 """Stands for JSON_SCHEMA, which holds itself: `schemas.export` puts a reference in its place."""
 _MANY: Fragment = {"type": "array", "minItems": 1, "items": A_SCHEMA}
@@ -97,12 +121,18 @@ _COUNT: Fragment = {"type": "integer", "minimum": 0}
 _NUMBER: Fragment = {"type": "number"}
 _FLAG: Fragment = {"type": "boolean"}
 _TEXT: Fragment = {"type": "string"}
+_ANYTHING: Fragment = {"anyOf": [{}]}  # an editor inserts the key of `{}` without its colon
 JSON_SCHEMA: Fragment = {
     "type": "object",
     "properties": {
-        "type": {"anyOf": [{"enum": _TYPES}, {"type": "array", "minItems": 1, "items": {"enum": _TYPES}}]},
+        "type": {
+            "defaultSnippets": offered(*_TYPES[:-1], '"null"'),
+            "if": {"type": "array"},
+            "then": {"minItems": 1, "items": _TYPE},
+            "else": _TYPE,
+        },
         "description": _TEXT,
-        "default": {},
+        "default": _ANYTHING,
         "enum": {"type": "array", "minItems": 1},
         "properties": _BY_NAME,
         "required": {"type": "array", "items": _TEXT, "uniqueItems": True},
@@ -119,12 +149,12 @@ JSON_SCHEMA: Fragment = {
         **dict.fromkeys(("$defs", "definitions", "patternProperties", "dependentSchemas"), _BY_NAME),
         **dict.fromkeys(("not", "if", "then", "else", "contains", "propertyNames"), A_SCHEMA),
         "dependentRequired": {"type": "object", "additionalProperties": {"type": "array", "items": _TEXT}},
-        "const": {},
+        "const": _ANYTHING,
         "examples": {"type": "array"},
         "$ref": text("^#", "a `$ref` points into the same schema, such as #/$defs/item"),
     },
     "additionalProperties": False,
-    "errorMessage": "this is no keyword of JSON Schema; those most used are: type, description, default, enum,"
+    "errorMessage": "write JSON Schema, whose most used words are: type, description, default, enum,"
     " properties, required, items, minimum, maximum, minLength, maxLength, pattern, format",
 }
 """JSON Schema (draft 2020-12) as far as its keywords go. Stricter than the standard, which ignores what it does
@@ -136,21 +166,29 @@ _IS_SCHEMA: Fragment = {
 }
 INPUTS: Fragment = {
     "type": "object",
+    "errorMessage": "write an input and its default, such as `days: 14`",
     "propertyNames": text(
         "^[A-Za-z_][A-Za-z0-9_-]{0,62}$", "an input is named with letters, digits, _ and -, 63 at most"
     ),
     "additionalProperties": {
         "type": ["string", "number", "boolean", "array", "object"],
         "errorMessage": "write a default, or a JSON Schema such as {type: string}",
+        "properties": {word: JSON_SCHEMA["properties"][word] for word in ("type", "default", "enum")},  # to be offered
         "if": _IS_SCHEMA,
         "then": A_SCHEMA,
     },
 }
-WITHOUT_DEFAULT: Fragment = {"if": _IS_SCHEMA, "then": {"required": ["default"]}}
+WITHOUT_DEFAULT: Fragment = {
+    "if": _IS_SCHEMA,
+    "then": {
+        "required": ["default"],
+        "errorMessage": "with `cron`, an input needs a `default`: nobody is there at night to give it",
+    },
+}
 OUTPUT: Fragment = {
-    "type": "object",
     "allOf": [A_SCHEMA],
     "required": ["type"],
+    "errorMessage": "an output is an object: write `type: object`",
     "properties": {"type": {"const": "object", "errorMessage": "an output is an object: write `type: object`"}},
     "additionalProperties": True,
 }

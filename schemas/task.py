@@ -45,7 +45,10 @@ class Notify(Value):
     to: Annotated[str, _said("A channel of the server's configuration.", **spelling.CHANNEL)]
     when: Annotated[
         Literal["always", "success", "failure"],
-        _said("After which outcomes.", **choice(always="After every run.", success="If it succeeded.", failure="Else")),
+        _said(
+            "After which outcomes.",
+            **choice(always="After every run.", success="If it succeeded.", failure="If it did not succeed."),
+        ),
     ] = "always"
 
 
@@ -62,9 +65,9 @@ class _Channels:
 
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> spelling.Fragment:
         many = handler(core)
-        many["items"] = {"anyOf": [spelling.CHANNEL, many["items"]]}
         remedy = "write a channel, or a list of channels and {to, when}"
-        return {"anyOf": [spelling.CHANNEL, many], "errorMessage": remedy}
+        item = {"anyOf": [spelling.CHANNEL, many["items"]]}
+        return {**spelling.one_or_many(spelling.CHANNEL), "then": {"items": item}, "errorMessage": remedy}
 
 
 Globs = Annotated[Texts, WithJsonSchema(one_or_many(spelling.GLOB))]
@@ -98,10 +101,12 @@ class Limits(Value):
     timeout: Annotated[Duration, _said("Time from start to end; waiting for a person is free.", **duration(1))] = (
         timedelta(minutes=30)
     )
-    tokens: Annotated[Whole | None, _said("Tokens read and written, over all turns.", **whole(1000))] = None
+    tokens: Annotated[
+        Whole | None, _said("Tokens read and written, over all turns.", examples=[400_000], **whole(1000))
+    ] = None
     cost_usd: Annotated[
         float | None,
-        _said("Dollars, over all turns.", type="number", exclusiveMinimum=0, maximum=1_000_000, **NOT_YET),
+        _said("Dollars, over all turns.", **spelling.DOLLARS, **NOT_YET),
     ] = None
 
 
@@ -131,12 +136,20 @@ class Task(Value):
         _said("Who hears about a run: a channel, or a list of channels and {to, when}.", **NOT_YET),
     ] = ()
     description: Annotated[str | None, _said("One line for lists.", **spelling.DESCRIPTION)] = None
-    enabled: Annotated[bool, _said("false pauses the schedule. A pause made by a person stays either way.")] = True
+    enabled: Annotated[
+        bool,
+        _said(
+            "false pauses the schedule. A pause made by a person stays either way.",
+            enum=[True, False],
+            errorMessage="write true or false, without quotes",
+        ),
+    ] = True
     timezone: Annotated[
         str, _said("The clock that `cron` goes by, in exact case: Europe/Berlin.", **spelling.TIMEZONE)
     ] = "UTC"
     jitter: Annotated[
-        Duration | None, _said("Spreads starts: each is late by a random time up to this.", **duration(1))
+        Duration | None,
+        _said("Spreads starts: each is late by a random time up to this.", examples=["5m"], **duration(1)),
     ] = None
     overlap: Annotated[
         Literal["skip", "queue", "cancel", "allow"],

@@ -53,6 +53,8 @@ class Completion:
     inserted: str
     documentation: str
     kind: str
+    result: str
+    """The whole text once this is chosen and what its tab stops propose is kept."""
 
 
 class LanguageServer:
@@ -125,7 +127,7 @@ class LanguageServer:
     def completion_list(self, text_with_cursor: str, name: str = "tasks/a.yaml") -> list[Completion]:
         """What is offered at the cursor, in the server's order."""
         answer = self._ask_at_cursor("textDocument/completion", text_with_cursor, name)
-        return [_completion(item) for item in answer["items"]]
+        return [_completion(item, text_with_cursor) for item in answer["items"]]
 
     def hover(self, text_with_cursor: str, name: str = "tasks/a.yaml") -> str:
         """The markdown shown when the mouse rests on the character behind the cursor."""
@@ -194,8 +196,25 @@ def _place(position: Mapping[str, int], lines: Sequence[str]) -> tuple[int, int]
     return number + 1, len(before.decode("utf-16-le", "ignore")) + 1
 
 
-def _completion(item: Mapping[str, Any]) -> Completion:
-    text = item.get("documentation") or ""
-    documentation = text if isinstance(text, str) else text["value"]
-    inserted = item["textEdit"]["newText"] if "textEdit" in item else item.get("insertText", item["label"])
-    return Completion(item["label"], inserted, documentation, KINDS[item.get("kind", 0)])
+def _completion(item: Mapping[str, Any], text_with_cursor: str) -> Completion:
+    said = item.get("documentation") or ""
+    documentation = said if isinstance(said, str) else said["value"]
+    before, _, after = text_with_cursor.partition(CURSOR)
+    inserted = item.get("insertText", item["label"])
+    if edit := item.get("textEdit"):
+        inserted, text = edit["newText"], before + after
+        before, after = text[: _offset(edit["range"]["start"], text)], text[_offset(edit["range"]["end"], text) :]
+    filled = _filled(inserted) if item.get("insertTextFormat") == 2 else inserted
+    return Completion(item["label"], inserted, documentation, KINDS[item.get("kind", 0)], before + filled + after)
+
+
+def _offset(position: Mapping[str, int], text: str) -> int:
+    lines = text.split("\n")
+    line, column = _place(position, lines)
+    return sum(len(each) + 1 for each in lines[: line - 1]) + column - 1
+
+
+def _filled(snippet: str) -> str:
+    """A snippet whose tab stops keep what they propose: `${1:name}`, `${1|one,two|}`, `${1}` or `$1`."""
+    stops = r"\\([$}\\])|\$\{\d+(?::((?:\\.|[^}])*)|\|([^,|]*)[^}]*)?\}|\$\d+"
+    return re.sub(stops, lambda stop: stop[1] or re.sub(r"\\(.)", r"\1", stop[2] or stop[3] or ""), snippet)
