@@ -190,6 +190,8 @@ def schema(kind: str, server: str | None) -> None:
     """Print the JSON Schema of a task file, of _defaults.yaml or of goalfile.config.yaml."""
     from schemas import export  # noqa: PLC0415
 
+    if kind == "config" and server is not None:
+        raise click.UsageError("--server goes with task and defaults: a configuration is what a server has")
     settings = _settings()
     if kind == "config":
         made = export.config_schema()
@@ -284,10 +286,11 @@ def _settings() -> "Settings":
 
 def _catalog(settings: "Settings", server: str | None = None) -> "Catalog":
     from runner.catalog import ask_catalog  # noqa: PLC0415
+    from runner.show import one_line  # noqa: PLC0415
 
     catalog = ask_catalog(settings, server)
     for line in catalog.unchecked:
-        click.echo(f"not checked: {line}", err=True)
+        click.echo(f"not checked: {one_line(line)}", err=True)
     return catalog
 
 

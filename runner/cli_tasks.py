@@ -7,7 +7,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,13 +20,15 @@ import click
 from runner import effective, show, starter
 from runner.exits import Failed
 from runner.files import SourceUnavailable, TaskFile, read_alone, scan
-from runner.wanted import above, read_defaults
+from runner.wanted import above, read_defaults, read_wanted
 from runner.words import WordsError, to_cron
 from schemas.export import FILES, schema_text
-from schemas.load import DEFAULTS_FILE, Loaded, load_task, stem
+from schemas.load import DEFAULTS_FILE
+from schemas.problem import Problem
 from schemas.shape import closest
 from schemas.task import Task
 
+_YAML = (".yaml", ".yml")
 _NAME = r"([a-z0-9][a-z0-9._-]*/){0,7}[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
@@ -44,39 +47,42 @@ class Draft:
 
 def show_task(name: str, root: Path, *, as_json: bool) -> None:
     """`goalfile show`. NAME is a task's name, or the path of its file."""
+    files = _read(name, root)
+    wanted = read_wanted(files)
+    by_path = {path: told for told, paths in wanted.paths.items() for path in paths}
+    name = by_path.get(files[-1].path, name) if name.endswith(_YAML) else name
+    paths = wanted.paths.get(name)
+    if paths is None:
+        meant = closest(name, list(wanted.paths))
+        hint = f"did you mean `{meant}`?" if meant else f"known: {', '.join(sorted(wanted.paths)[:20]) or 'none'}"
+        raise Failed(f"{root} holds no task named `{name}`; {hint}")
+    file = next(each for each in files if each.path == paths[0])
+    layers = above(file, read_defaults(files))
+    _tell(wanted.problems, files, {*paths, *(layer.document.file for layer in layers)})
+    if name not in wanted.requests:
+        raise Failed(f"{' and '.join(paths)} cannot run as {'it is' if len(paths) == 1 else 'they are'}")
+    task, now = wanted.requests[name].task, datetime.now(UTC)
+    lines, slots = effective.explain(file.raw, task, file.path, layers), effective.upcoming(task, now)
+    if as_json:
+        click.echo(json.dumps(_plain(task, file.path, lines, slots)))
+    else:
+        click.echo("\n".join([*show.effective_lines(lines), "", *show.slot_lines(task, slots, now)]))
+
+
+def _read(name: str, root: Path) -> Sequence[TaskFile]:
     try:
-        files = read_alone(Path(name)) if name.endswith((".yaml", ".yml")) else scan(root).files
+        return read_alone(Path(name)) if name.endswith(_YAML) else scan(root).files
     except SourceUnavailable as error:
         raise Failed(str(error)) from error
     except OSError as error:
         raise Failed(f"{error.filename}: {error.strerror}") from error
-    defaults = read_defaults(files)
-    names: dict[str, tuple[TaskFile, Loaded]] = {}
-    for file in files:
-        if not file.is_defaults:
-            loaded = load_task(file.raw, file.path, above(file, defaults))
-            names.setdefault(loaded.name or stem(file.path), (file, loaded))
-    found = names.get(name) or next((each for each in names.values() if each[0].path == name), None)
-    if found is None:
-        meant = closest(name, list(names))
-        hint = f"did you mean `{meant}`?" if meant else f"known: {', '.join(sorted(names)[:20]) or 'none'}"
-        raise Failed(f"{root} holds no task named `{name}`; {hint}")
-    file, loaded = found
-    layers = above(file, defaults)
-    problems = [*loaded.problems, *(problem for layer in layers for problem in layer.problems)]
-    sources = {file.path: file.raw.decode("utf-8-sig", "replace")}
-    sources |= {layer.document.file: layer.document.text for layer in layers}
+
+
+def _tell(problems: Iterable[Problem], files: Iterable[TaskFile], about: Container[str]) -> None:
+    sources = {file.path: file.raw.decode("utf-8-sig", "replace") for file in files}
     for problem in problems:
-        click.echo(show.problem_text(problem, sources) + "\n", err=True)
-    if loaded.task is None:
-        raise Failed(f"{file.path} is not a task that can run")
-    lines = effective.explain(file.raw, loaded.task, file.path, layers)
-    now = datetime.now(UTC)
-    slots = effective.upcoming(loaded.task, now)
-    if as_json:
-        click.echo(json.dumps(_plain(loaded.task, file.path, lines, slots)))
-    else:
-        click.echo("\n".join([*show.effective_lines(lines), "", *show.slot_lines(loaded.task, slots, now)]))
+        if problem.file in about:
+            click.echo(show.problem_text(problem, sources) + "\n", err=True)
 
 
 def _plain(task: Task, file: str, lines: Sequence[effective.Line], slots: Sequence[effective.Slot]) -> dict[str, Any]:
@@ -128,21 +134,30 @@ def _drafted(draft: Draft, path: Path, root: Path) -> tuple[Task, str]:
         ("timezone", (draft.timezone or _local_zone()) if cron else draft.timezone),
         ("notify", _one_or_many(draft.notify)),
     ]
-    folder = os.path.relpath(path.parent, root)
-    has_schema = (root / starter.SCHEMA_FOLDER).is_dir()
-    line = starter.modeline("" if folder == "." else folder) if has_schema else ""
-    text = starter.task_text(fields, line)
-    loaded = load_task(text.encode(), str(path))
-    if loaded.task is None:
-        for problem in loaded.problems:
-            click.echo(show.problem_text(problem, {str(path): text}) + "\n", err=True)
+    folder = "" if path.parent == root else path.parent.relative_to(root).as_posix()
+    first_line = starter.modeline(folder) if (root / starter.SCHEMA_FOLDER).is_dir() else ""
+    text = starter.task_text(fields, first_line)
+    try:
+        files = scan(root).files
+    except SourceUnavailable:  # most likely it is not there yet
+        files = ()
+    if taken := read_wanted(files).paths.get(path.stem):
+        raise Failed(f"`{path.stem}` is the name of {taken[0]} already; choose another")
+    draft_file = TaskFile(str(path), text.encode(), folder, str(root.resolve()))
+    files = (*(file for file in files if file.is_defaults), draft_file)
+    wanted = read_wanted(files)
+    _tell(wanted.problems, files, {file.path for file in files})
+    if path.stem not in wanted.requests:
         raise Failed("nothing was written")
-    return loaded.task, text
+    return wanted.requests[path.stem].task, text
 
 
 def _goal(given: str | None) -> str:
     if given == "-":
-        return sys.stdin.read().strip()
+        try:
+            return textwrap.dedent(sys.stdin.read()).strip()
+        except UnicodeDecodeError as error:
+            raise Failed("standard input is no UTF-8 text", 2) from error
     if given is not None:
         return given
     if not sys.stdin.isatty():
@@ -163,9 +178,12 @@ def _one_or_many(values: tuple[str, ...]) -> Any:
 
 
 def init(where: Path, tasks: str, *, as_json: bool) -> None:
-    """`goalfile init`. Says of each file whether it was written, added to, or left as it was."""
+    """`goalfile init`. Says of each file whether it was written, changed, or left as it was."""
     schemas = {name: schema_text(FILES[name]()) for name in ("task.schema.json", "defaults.schema.json")}
     done: dict[str, str] = {}
+    tasks = os.path.normpath(tasks)
+    if tasks.startswith(("..", "/")):
+        raise Failed(f"the tasks folder is one below {where}, not {tasks}", 2)
     by_hand: list[starter.Piece] = []
     has_tasks = any(path.name != DEFAULTS_FILE for path in (where / tasks).glob("**/*.y*ml"))
     for piece in starter.pieces(tasks, schemas, version("goalfile")):
@@ -173,7 +191,7 @@ def init(where: Path, tasks: str, *, as_json: bool) -> None:
             continue
         try:
             done[piece.path] = _put(where / piece.path, piece)
-        except starter.Unmergeable:
+        except (starter.Unmergeable, UnicodeDecodeError):
             done[piece.path] = "by hand"
             by_hand.append(piece)
         except OSError as error:
@@ -181,14 +199,14 @@ def init(where: Path, tasks: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"files": done, "paste": {piece.path: piece.paste for piece in by_hand}}))
         return
-    signs = {"written": "+", "added to": "~", "as it was": "=", "by hand": "!"}
+    signs = {"written": "+", "changed": "~", "as it was": "=", "by hand": "!"}
     for path, state in done.items():
         click.echo(f"{signs[state]} {path}  ({state})")
     for piece in by_hand:
         click.echo(f"\nadd this to {piece.path}:\n\n{piece.paste}", err=True)
-    click.echo(
-        f"\nnext: goalfile dev {tasks}/   and: goalfile new NAME --goal '…' --cron 'every weekday at 9'", err=True
-    )
+    where_to = "" if tasks == "tasks" else f"--tasks {tasks} "
+    click.echo(f"\nnext: goalfile dev {tasks}/", err=True)
+    click.echo(f"and:  goalfile new NAME {where_to}--goal '…' --cron 'every weekday at 9'", err=True)
 
 
 def _put(path: Path, piece: starter.Piece) -> str:
@@ -196,9 +214,9 @@ def _put(path: Path, piece: starter.Piece) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(piece.text, encoding="utf-8")
         return "written"
-    old = path.read_text(encoding="utf-8")
+    old = path.read_bytes().decode()
     added = piece.added(old)
     if added == old:
         return "as it was"
-    path.write_text(added, encoding="utf-8")
-    return "added to"
+    path.write_bytes(added.encode())
+    return "changed"

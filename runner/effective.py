@@ -3,15 +3,13 @@
 Pure. What it shows is YAML that could stand in a task file; it decides nothing about the task.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-import yaml
-
+from runner.writing import field_lines
 from schemas.cron import parse_cron
 from schemas.document import Document, Path, read_document
 from schemas.load import Defaults, merged, not_yet, origin
@@ -57,7 +55,7 @@ def _lines(
     path: Path, value: Any, said: dict[str, Any], document: Document, above: Sequence[Defaults]
 ) -> Iterator[Line]:
     own = _at(said, path)
-    if path in (("tools",), ("approval",), ("limits",)):
+    if path in (("tools",), ("approval",), ("limits",), ("labels",)):
         for key, inner in cast("dict[str, Any]", value).items():
             yield from _lines((*path, key), inner, said, document, above)
         return
@@ -87,17 +85,6 @@ def as_yaml(lines: Sequence[Line]) -> Iterator[tuple[str, str]]:
             first, *rest = field_lines(str(line.path[-1]), line.value)
             yield f"{indent}{first}", line.origin
             yield from ((f"{indent}{more}", "") for more in rest)
-
-
-def field_lines(key: str, value: Any) -> list[str]:
-    """One key and its value as people write it: text of several lines as a block, lists and maps in one line."""
-    if isinstance(value, str) and ("\n" in value.strip() or len(value) > 100):
-        block = yaml.safe_dump(value, default_style="|", allow_unicode=True, width=10_000)
-        return f"{key}: {block}".rstrip("\n").splitlines()
-    if key == "cron":  # always in quotes: plain text cannot begin with `*` or `@`
-        return [f"{key}: {json.dumps(value)}"]
-    inner = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000)
-    return [f"{key}: {inner.strip().removeprefix('[').removesuffix(']')}"]
 
 
 def upcoming(task: Task, now: datetime, count: int = 5) -> tuple[Slot, ...]:

@@ -128,7 +128,7 @@ def read_alone(path: Path) -> list[TaskFile]:
     configuration; without either, below the folder we are in.
     """
     root = _root_of(path)
-    below = path.parent.absolute().relative_to(root)
+    below = _folder_of(path).relative_to(root)
     found: list[TaskFile] = []
     for folder in (*reversed(below.parents), below) if below.parts else (below,):
         defaults = _shown(root / folder / DEFAULTS_FILE, path)
@@ -138,7 +138,7 @@ def read_alone(path: Path) -> list[TaskFile]:
 
 
 def _root_of(path: Path) -> Path:
-    folder = path.parent.absolute()
+    folder = _folder_of(path)
     line = (folder, *folder.parents)
     for mark in (".git", CONFIG_FILE):
         for above in line:
@@ -146,6 +146,11 @@ def _root_of(path: Path) -> Path:
                 return line[max(line.index(above) - 1, 0)]
     here = Path.cwd()
     return line[max(line.index(here) - 1, 0)] if here in line else folder
+
+
+def _folder_of(path: Path) -> Path:
+    """Where a file is; `..` is taken away by name, as the shell does it."""
+    return Path(os.path.normpath(path.parent.absolute()))
 
 
 def _shown(path: Path, beside: Path) -> Path:

@@ -5,13 +5,15 @@ be added safely, a person is told what to paste.
 """
 
 import json
+import re
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import yaml
 
-from runner.effective import field_lines
+from runner.writing import field_lines
 
 SCHEMA_FOLDER = ".schema"
 """Below the tasks folder, where its editors find the schemas; a scan passes it over."""
@@ -45,7 +47,7 @@ def pieces(tasks: str, schemas: dict[str, str], version: str) -> tuple[Piece, ..
         }
     }
     recommended = {"recommendations": ["redhat.vscode-yaml"]}
-    hook = _hook(version)
+    hook = _hook(version, tasks)
     return (
         *(Piece(f"{folder}/{name}", text, lambda _old, text=text: text) for name, text in schemas.items()),
         Piece(f"{tasks}/hello.yaml", _hello(), lambda old: old),
@@ -55,7 +57,7 @@ def pieces(tasks: str, schemas: dict[str, str], version: str) -> tuple[Piece, ..
         ),
         Piece(".pre-commit-config.yaml", f"repos:\n{hook}", lambda old: _with_hook(old, hook), hook),
         Piece(".github/workflows/goalfile.yaml", _workflow(tasks, version), lambda old: old),
-        Piece(".gitignore", ".goalfile/\n", _with_ignored),
+        Piece(".gitignore", ".goalfile/\n", _with_ignored, ".goalfile/\n"),
     )
 
 
@@ -87,7 +89,9 @@ def _with_json(old: str, more: dict[str, Any]) -> str:
     if not isinstance(there, dict):
         raise Unmergeable
     both = _deeper(cast("dict[str, Any]", there), more)
-    return old if both == there else _json(both)
+    found = re.search(r"^[ \t]+", old, re.MULTILINE)
+    text = json.dumps(both, indent=found[0] if found else 2, ensure_ascii=False) + "\n"
+    return old if both == there else text.replace("\n", "\r\n") if "\r\n" in old else text
 
 
 def _deeper(there: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -98,33 +102,48 @@ def _deeper(there: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
             both[key] = _deeper(cast("dict[str, Any]", before), cast("dict[str, Any]", value))
         elif isinstance(before, list) and key == "recommendations":
             both[key] = [*before, *(item for item in value if item not in before)]
-        else:
+        elif key not in there:
             both[key] = value
+        elif not isinstance(before, list) or not isinstance(value, list):  # a list that is there is a person's choice
+            raise Unmergeable
     return both
 
 
-def _hook(version: str) -> str:
-    return f"  - repo: {_REPOSITORY}\n    rev: v{version}\n    hooks:\n      - id: goalfile-validate\n"
+def _hook(version: str, tasks: str) -> str:
+    """The entry of `.pre-commit-config.yaml`; what it checks is said unless it is the hook's own default."""
+    entry = f"  - repo: {_REPOSITORY}\n    rev: v{version}\n    hooks:\n      - id: goalfile-validate\n"
+    if tasks == "tasks":
+        return entry
+    files = rf"^{re.escape(tasks)}/.*\.ya?ml$|(^|/)goalfile\.config\.yaml$"
+    return f"{entry}        args: [{tasks}]\n        files: {files}\n"
 
 
 def _with_hook(old: str, hook: str) -> str:
     """Appended as text, so that comments stay; taken only if it then reads as the old file and the hook."""
     if "goalfile-validate" in old:
         return old
-    new = f"{old.rstrip()}\n{hook}"
+    if not old.strip():
+        return f"repos:\n{hook}"
+    for indent in ("  ", "", "    "):
+        new = f"{old.rstrip()}\n{textwrap.indent(textwrap.dedent(hook), indent)}"
+        if _is_appended(old, new, hook):
+            return new
+    raise Unmergeable
+
+
+def _is_appended(old: str, new: str, hook: str) -> bool:
     try:
         before, after, entry = (yaml.safe_load(text) for text in (old, new, hook))
-        if after == {**before, "repos": [*before["repos"], *entry]}:
-            return new
+        return bool(after == {**before, "repos": [*before["repos"], *entry]})
     except (yaml.YAMLError, TypeError, KeyError, AttributeError):
-        pass
-    raise Unmergeable
+        return False
 
 
 def _with_ignored(old: str) -> str:
     if any(line.strip().strip("/") == ".goalfile" for line in old.splitlines()):
         return old
-    return f"{old.rstrip()}\n.goalfile/\n".lstrip("\n")
+    end = "" if not old or old.endswith("\n") else "\n"
+    return f"{old}{end}.goalfile/\n"
 
 
 def _workflow(tasks: str, version: str) -> str:

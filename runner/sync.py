@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from watchfiles import awatch  # pyright: ignore[reportUnknownVariableType]
 
 from runner.files import Scan, SourceUnavailable, scan
 from runner.plan import Existing, Plan, make_plan
 from runner.schedules import Failure, apply, list_existing
 from runner.wanted import Wanted, read_wanted
+from schemas import wire
 from schemas.catalog import Catalog
 from schemas.load import has_errors
 from schemas.problem import Problem
@@ -78,17 +79,24 @@ class Sync:
     async def look(self) -> Round:
         """The round that would be, with every deletion that a second look would allow; nothing is changed."""
         try:
-            seen, wanted, existing = await self._see()
+            seen, wanted, existing = await self._see(unknown_is_empty=True)
         except SourceUnavailable as error:
             return Round(error=f"{error}; no schedule would be changed")
         gone = {each.name for each in existing} - set(wanted.requests)
         plan = make_plan(wanted, existing, self._owner, missing_before=gone)
         return Round(wanted, plan, (), (*seen.problems, *wanted.problems))
 
-    async def _see(self) -> tuple[Scan, Wanted, tuple[Existing, ...]]:
+    async def _see(self, *, unknown_is_empty: bool = False) -> tuple[Scan, Wanted, tuple[Existing, ...]]:
         seen = await asyncio.to_thread(scan, self._root)
         wanted = await asyncio.to_thread(read_wanted, seen.files, self._catalog)
-        return seen, wanted, await list_existing(self._client)
+        try:
+            return seen, wanted, await list_existing(self._client)
+        except RPCError as error:
+            # A namespace that no sync has been in does not know our search attributes, and has nothing of ours.
+            # Who would write must find out otherwise: there, an error is not absence.
+            if unknown_is_empty and error.status == RPCStatusCode.INVALID_ARGUMENT and wire.OWNER in error.message:
+                return seen, wanted, ()
+            raise
 
     async def settle(self, confirmed: str = "") -> Round:
         """Rounds until nothing waits for a second look."""

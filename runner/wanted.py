@@ -4,12 +4,12 @@ Pure. A file that is there but wrong is not a file that is gone: it holds its na
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.files import TaskFile
 from schemas.catalog import Catalog
 from schemas.inputs import settle_inputs
-from schemas.load import Defaults, has_errors, load_defaults, load_task
+from schemas.load import Defaults, has_errors, load_defaults, load_task, stem
 from schemas.problem import Problem
 from schemas.run import RunRequest, Source
 from schemas.wire import digest
@@ -28,6 +28,8 @@ class Wanted:
     """Files that do not even tell their name: while there is one, anything missing may be its."""
     empty: bool = False
     """True when there was not one task file."""
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """The files that tell each name, right or wrong; one that hides its name counts by its own."""
 
     @property
     def wrong(self) -> bool:
@@ -44,19 +46,20 @@ def read_wanted(files: Sequence[TaskFile], catalog: Catalog | None = None) -> Wa
     tasks = [file for file in files if not file.is_defaults]
     requests: dict[str, RunRequest] = {}
     problems = [problem for each in defaults.values() for problem in each.problems]
-    first: dict[str, str] = {}
+    paths: dict[str, tuple[str, ...]] = {}
     held: set[str] = set()
     hidden: list[str] = []
     for file in tasks:
         path = file.path
         loaded = load_task(file.raw, path, above(file, defaults), catalog, file.folder)
         problems.extend(loaded.problems)
+        others = paths.get(loaded.name or stem(path), ())
+        paths[loaded.name or stem(path)] = (*others, path)
         if loaded.name is None:
             hidden.append(path)
-            continue
-        if loaded.name in first:
+        elif others:
             message = f"two tasks are named `{loaded.name}`"
-            help_ = f"the other one is {first[loaded.name]}; rename one file, or give it a `name`"
+            help_ = f"the other one is {others[0]}; rename one file, or give it a `name`"
             problems.append(Problem(code="duplicate-name", message=message, file=path, help=help_))
             held.add(loaded.name)
         elif loaded.task is None:
@@ -67,11 +70,10 @@ def read_wanted(files: Sequence[TaskFile], catalog: Catalog | None = None) -> Wa
             inputs = settle_inputs(task, {}) if task.cron else {}
             source = Source(path=path, digest=digest(task, path))
             requests[task.name] = RunRequest(task=task, inputs=inputs, source=source)
-        first.setdefault(loaded.name, path)
     for name in held:
         requests.pop(name, None)
     told = tuple(dict.fromkeys(problems))  # tasks that share a contradiction in their defaults tell it once
-    return Wanted(requests, told, frozenset(held), tuple(hidden), empty=not tasks)
+    return Wanted(requests, told, frozenset(held), tuple(hidden), empty=not tasks, paths=paths)
 
 
 def read_defaults(files: Sequence[TaskFile], catalog: Catalog | None = None) -> dict[tuple[str, str], Defaults]:

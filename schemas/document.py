@@ -227,3 +227,8 @@ def _span(first: yaml.Event, last: yaml.Event) -> Span:
     if start is None or end is None:  # the stubs allow it; the parser never does it
         return Span()
     return Span(line=start.line + 1, column=start.column + 1, end_line=end.line + 1, end_column=end.column + 1)
+
+
+def is_plain_text(text: str) -> bool:
+    """True if it is read as text when it stands without quotes, as far as its type goes."""
+    return not any(pattern.fullmatch(text) for pattern, _ in _CORE)
