@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
     from runner.settings import Settings
+    from runner.status import Status
     from runner.sync import Sync
     from schemas.catalog import Catalog
 
@@ -217,16 +218,28 @@ def plan(root: Path, exit_code: bool, as_json: bool) -> None:
 
 
 @goalfile.command()
-@click.argument("root", type=_ROOT, default="tasks")
+@click.argument("root", type=_ROOT, default="tasks", metavar="[ROOT|status]")
 @click.option("--watch", is_flag=True, help="Go on: after every change, and every 30 seconds.")
 @click.option("--confirm", default="", metavar="HASH", help="Release the deletions that this hash stands for.")
+@click.option("--adopt", multiple=True, metavar="NAME", help="Take a schedule over from another owner. Repeatable.")
 @_JSON
-def sync(root: Path, watch: bool, confirm: str, as_json: bool) -> None:
-    """Make the server's schedules equal to the task files."""
+def sync(root: Path, watch: bool, confirm: str, adopt: tuple[str, ...], as_json: bool) -> None:
+    """Make the server's schedules equal to the task files; `sync status` tells how a watching one fares."""
     from runner import cli_files  # noqa: PLC0415
 
+    if watch and (confirm or adopt):
+        raise click.UsageError("--confirm and --adopt are a person's word for once; leave --watch out")
+
+    only_status = str(root) == "status" and not root.is_dir()
+
     async def do(client: "Client", settings: "Settings") -> None:
-        await cli_files.sync(client, _sync(client, root, settings), confirm, watch=watch, as_json=as_json)
+        if only_status:
+            await cli_files.sync_status(client, settings.owner, as_json=as_json)
+        elif watch:
+            await cli_files.watch(client, *_watching(client, root, settings), as_json=as_json)
+        else:
+            released = cli_files.Released(confirm, frozenset(adopt))
+            await cli_files.sync(client, _sync(client, root, settings), released, as_json=as_json)
 
     _with_server(do)
 
@@ -296,9 +309,16 @@ def _catalog(settings: "Settings", server: str | None = None) -> "Catalog":
 
 def _sync(client: "Client", root: Path, settings: "Settings") -> "Sync":
     from runner.catalog import configured  # noqa: PLC0415
+    from runner.schedules import TemporalSchedules  # noqa: PLC0415
     from runner.sync import Sync  # noqa: PLC0415
 
-    return Sync(client, root, settings.owner, settings.queue, configured(settings, root))
+    return Sync(TemporalSchedules(client, settings.queue), root, settings.owner, configured(settings, root))
+
+
+def _watching(client: "Client", root: Path, settings: "Settings") -> "tuple[Sync, Status]":
+    from runner.status import Status, this_instance  # noqa: PLC0415
+
+    return _sync(client, root, settings), Status(client, settings.owner, this_instance(root))
 
 
 def _with_server(do: "Callable[[Client, Settings], Coroutine[Any, Any, None]]") -> None:

@@ -7,6 +7,8 @@ import asyncio
 import json
 import signal
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from runner.exits import Failed
 from runner.files import SourceUnavailable, TaskFile, read_alone, scan
 from runner.formats import RENDER
 from runner.server import register_search_attributes
+from runner.status import CLAIM, Status
 from runner.sync import Round, Sync
 from runner.wanted import read_wanted
 from schemas.catalog import Catalog
@@ -79,6 +82,16 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
+@dataclass(frozen=True)
+class Released:
+    """What a person says may be done that a sync would not do by itself."""
+
+    confirm: str = ""
+    """The hash of the deletions to do."""
+    adopt: frozenset[str] = frozenset()
+    """The schedules of other owners to take over."""
+
+
 async def plan(syncing: Sync, *, as_json: bool, exit_code: bool) -> None:
     """`goalfile plan`. Exit 1 if something is wrong or blocked; with `exit_code`, 2 if there is something to do."""
     seen = await syncing.look()
@@ -95,13 +108,10 @@ async def plan(syncing: Sync, *, as_json: bool, exit_code: bool) -> None:
         raise SystemExit(2)
 
 
-async def sync(client: Client, syncing: Sync, confirm: str, *, watch: bool, as_json: bool) -> None:
-    """`goalfile sync`."""
+async def sync(client: Client, syncing: Sync, released: Released, *, as_json: bool) -> None:
+    """`goalfile sync`, once."""
     await register_search_attributes(client)
-    if watch:
-        await _watch(syncing, as_json=as_json)
-        return
-    done = await syncing.settle(confirm)
+    done = await syncing.settle(released.confirm, released.adopt)
     _print_round(done, as_json=as_json)
     if not as_json and done.ok and not done.plan.actions:
         click.echo("nothing to do", err=True)
@@ -109,8 +119,17 @@ async def sync(client: Client, syncing: Sync, confirm: str, *, watch: bool, as_j
         raise SystemExit(1)
 
 
-async def _watch(syncing: Sync, *, as_json: bool) -> None:
-    watching = asyncio.ensure_future(syncing.watch(lambda done: _print_round(done, as_json=as_json)))
+async def watch(client: Client, syncing: Sync, status: Status, *, as_json: bool) -> None:
+    """`goalfile sync --watch`, until SIGTERM or Ctrl-C. What is wrong is said once, not at every round."""
+    await register_search_attributes(client)
+    said: list[str] = []
+
+    def tell(done: Round) -> None:
+        lines = show.trouble_lines(done)
+        _print_round(done, as_json=as_json, troubles=[line for line in lines if line not in said])
+        said[:] = lines
+
+    watching = asyncio.ensure_future(syncing.watch(tell, status))
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, watching.cancel)
     try:
@@ -119,13 +138,27 @@ async def _watch(syncing: Sync, *, as_json: bool) -> None:
         click.echo("stopped", err=True)
 
 
-def _print_round(done: Round, *, as_json: bool) -> None:
+async def sync_status(client: Client, owner: str, *, as_json: bool) -> None:
+    """`goalfile sync status`. Exit 1 if something is wrong, blocked, or not heard of."""
+    status, now = await Status(client, owner).read(), datetime.now(UTC)
+    if status is None:
+        raise Failed(f"no sync of `{owner}` has told anything yet; start one with: goalfile sync --watch")
+    if as_json:
+        click.echo(status.model_dump_json())
+    else:
+        click.echo("\n".join(show.status_lines(status, now)))
+    quiet = status.instance != "" and now - status.seen_at > CLAIM
+    if status.error or has_errors(status.problems) or status.blocked or quiet:
+        raise SystemExit(1)
+
+
+def _print_round(done: Round, *, as_json: bool, troubles: list[str] | None = None) -> None:
     if as_json:
         click.echo(json.dumps(_plain(done)))
         return
     for line in show.change_lines(done):
         click.echo(line)
-    for line in show.trouble_lines(done):
+    for line in show.trouble_lines(done) if troubles is None else troubles:
         click.echo(line, err=True)
 
 
@@ -135,7 +168,7 @@ def _plain(done: Round) -> dict[str, Any]:
         "actions": [
             {"verb": a.verb, "name": a.name, "reason": a.reason, "error": failed.get(a.name)} for a in done.plan.actions
         ],
-        "notes": list(done.plan.notes),
+        "notes": [*done.plan.notes, *done.done.notes],
         "confirm": done.plan.hash,
         "problems": [problem.model_dump(mode="json") for problem in done.problems],
         "error": done.error,

@@ -18,7 +18,7 @@ from runner import show
 from runner.exits import Failed
 from runner.files import read_alone
 from runner.runs import Line, NoSuchRun, Run, cancel_run, find_run, follow, list_runs, result_of, start_run
-from runner.schedules import find_task, list_existing
+from runner.schedules import TemporalSchedules, find_task
 from runner.settings import Settings
 from runner.wanted import above, read_defaults
 from schemas.inputs import settle_inputs
@@ -113,7 +113,7 @@ async def _from_server(client: Client, name: str) -> tuple[Task, Source]:
     found = await find_task(client, name)
     if found is not None:
         return found.task, found.source
-    names = sorted(schedule.name for schedule in await list_existing(client))
+    names = sorted(schedule.name for schedule in await TemporalSchedules(client, "").list())
     close = difflib.get_close_matches(name, names, n=1)
     known = f"did you mean `{close[0]}`?" if close else f"known: {', '.join(names[:20]) or 'none yet'}"
     raise Failed(f"the server knows no task named `{name}`; {known}")

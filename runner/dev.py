@@ -21,9 +21,11 @@ from temporalio.client import Client
 from runner.catalog import configured, find_config
 from runner.devserver import CannotStart, DevServer, exact_port, free_port, start_server
 from runner.processes import Child
+from runner.schedules import TemporalSchedules
 from runner.screen import Screen
 from runner.server import Unreachable, connect, register_search_attributes
 from runner.settings import STATE_FOLDER, Settings, address_file
+from runner.status import Status, this_instance
 from runner.sync import Sync
 
 GATEWAY_PORT = 7700
@@ -63,14 +65,14 @@ async def _run(root: Path, state: Path, settings: Settings, ports: Ports) -> Non
         gateway, port = await _gateway(choices, env, state)
         stack.push_async_callback(gateway.stop, 5.0)
         stack.enter_context(_addresses(state, server, port))
-        sync = Sync(client, root, settings.owner, settings.queue, configured(settings, root))
+        sync = Sync(TemporalSchedules(client, settings.queue), root, settings.owner, configured(settings, root))
         first = await sync.round()
         screen = Screen(settings, root)
         screen.open(server, port, worker, first)
         jobs = [
             asyncio.create_task(job)
             for job in (
-                sync.watch(screen.round),
+                sync.watch(screen.round, Status(client, settings.owner, this_instance(root))),
                 worker.keep_alive(screen.note),
                 gateway.keep_alive(screen.note),
                 screen.runs(client),

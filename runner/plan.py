@@ -1,12 +1,13 @@
 """What files want against what the server has: an ordered plan, each action with its reason.
 
-    file      schedule          plan
-    valid     none              create
-    valid     ours, same        nothing
-    valid     ours, different   update
-    valid     another owner's   conflict, never touched
-    invalid   ours              kept as it was
-    gone      ours              deleted, once two scans agree and no guard objects
+    file      schedule                    plan
+    valid     none                        create
+    valid     ours, same                  nothing
+    valid     ours, different             update
+    valid     ours, edited by hand        update; a person's pause stays
+    valid     another owner's             conflict, never touched; update once a person says adopt
+    invalid   ours                        kept as it was, whatever name the file tells now
+    gone      ours                        deleted, once two scans agree and no guard objects
 
 It decides and does nothing: no clock, no disk, no server.
 """
@@ -24,14 +25,23 @@ MASS = 0.3
 MASS_FROM = 10
 """...once there are this many of them."""
 
+DISABLED = "disabled in the task file"
+"""The note on a schedule that the file pauses; any other pause is a person's and is kept."""
+
 
 @dataclass(frozen=True)
 class Existing:
-    """One schedule of the server that carries an owner."""
+    """One schedule of the server that carries an owner, as far as a listing tells."""
 
     name: str
     owner: str
     digest: str
+    paused: bool = False
+    note: str = ""
+    path: str = ""
+    """The file it was made from; a listing does not tell it."""
+    drifted: str = ""
+    """What somebody changed by hand, in words; a listing does not tell it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class Action:
     name: str
     reason: str
     request: RunRequest | None = None
+    owner: str = ""
+    """Whom the schedule belongs to before; it is left alone if that is no longer so."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +64,13 @@ class Plan:
     notes: tuple[str, ...] = ()
     """Conflicts and blocked deletions, in words."""
     missing: frozenset[str] = frozenset()
-    """Owned names without a file in this scan; the next plan wants to know."""
+    """Owned names that this scan saw no file of; the next plan wants to know."""
     waiting: frozenset[str] = frozenset()
     """Those of them that only wait for a second scan."""
     hash: str = ""
     """What a person confirms to release blocked deletions; empty when none are blocked."""
+    blocked: tuple[str, ...] = ()
+    """The names whose deletion is blocked."""
 
 
 def make_plan(
@@ -66,31 +80,67 @@ def make_plan(
     *,
     missing_before: AbstractSet[str] = frozenset(),
     confirmed: str = "",
+    adopt: AbstractSet[str] = frozenset(),
 ) -> Plan:
-    """The writes that make the server equal to the files. `missing_before` is the last plan's `missing`."""
+    """The writes that make the server equal to the files.
+
+    `missing_before` is the last plan's `missing`; `adopt` names schedules of other owners that a person
+    hands over to this one.
+    """
     by_name = {schedule.name: schedule for schedule in existing}
-    ours = {name for name, schedule in by_name.items() if schedule.owner == owner}
-    creates: list[Action] = []
-    updates: list[Action] = []
+    writes: list[Action] = []
     notes: list[str] = []
     for name, request in sorted(wanted.requests.items()):
         schedule = by_name.get(name)
         if schedule is None:
-            creates.append(Action("create", name, f"{request.source.path} is new", request))
-        elif schedule.owner != owner:
-            notes.append(f"{name}: conflict, this schedule belongs to `{schedule.owner}`; rename one of the two tasks")
-        elif schedule.digest != request.source.digest:
-            updates.append(Action("update", name, f"{request.source.path} changed", request))
-    missing = frozenset(ours - wanted.requests.keys() - wanted.held)
+            writes.append(Action("create", name, f"{request.source.path} is new", request))
+        elif schedule.owner != owner and name not in adopt:
+            remedy = f"rename one of the two tasks, or take it over with `goalfile sync --adopt {name}`"
+            notes.append(f"{name}: conflict, this schedule belongs to `{schedule.owner}`; {remedy}")
+        elif reason := _why_update(schedule, request, owner):
+            writes.append(Action("update", name, reason, request, schedule.owner))
+    absent = missing_of(wanted, existing, owner)
+    kept = {name for name in absent if _file_is_wrong(by_name[name], wanted)}
+    notes += [f"{name}: kept, for its file {by_name[name].path} is there but wrong" for name in sorted(kept)]
+    missing = frozenset(absent - kept)
     settled = sorted(missing & missing_before)
-    block = _guard(settled, len(ours), wanted)
+    owned = sum(schedule.owner == owner for schedule in existing)
+    block = _guard(settled, owned, wanted)
     hash_ = hashlib.sha256("\n".join([owner, *settled]).encode()).hexdigest()[:12] if block else ""
-    if block and confirmed != hash_:
+    blocked = settled if block and confirmed != hash_ else []
+    if blocked:
         notes.append(f"not deleted: {', '.join(settled)}: {block}; release with `goalfile sync --confirm {hash_}`")
-        settled = []
-    deletes = [Action("delete", name, "its file is gone") for name in settled]
+    deletes = [Action("delete", name, "its file is gone", None, owner) for name in settled if not blocked]
+    creates = [action for action in writes if action.verb == "create"]
+    updates = [action for action in writes if action.verb == "update"]
+    actions = (*creates, *updates, *deletes)
     waiting = missing - missing_before
-    return Plan((*creates, *updates, *deletes), tuple(notes), missing, waiting, hash_)
+    # A file that hides its name may be the one that is missed: then its absence was not seen.
+    return Plan(actions, tuple(notes), frozenset() if wanted.hidden else missing, waiting, hash_, tuple(blocked))
+
+
+def missing_of(wanted: Wanted, existing: tuple[Existing, ...], owner: str) -> set[str]:
+    """The owned names that no file tells."""
+    return {schedule.name for schedule in existing if schedule.owner == owner} - wanted.requests.keys() - wanted.held
+
+
+def _why_update(schedule: Existing, request: RunRequest, owner: str) -> str:
+    """Why a schedule is written again, or nothing."""
+    path = request.source.path
+    if schedule.owner != owner:
+        return f"{path} takes it over from `{schedule.owner}`"
+    if schedule.digest != request.source.digest:
+        return f"{path} changed"
+    if not request.task.enabled and not schedule.paused:
+        return f"{path} disables it, and somebody resumed it"
+    if request.task.enabled and request.task.cron and schedule.paused and schedule.note == DISABLED:
+        return f"{path} enables it"
+    return f"somebody changed {schedule.drifted} by hand" if schedule.drifted else ""
+
+
+def _file_is_wrong(schedule: Existing, wanted: Wanted) -> bool:
+    """True if the file that the schedule was made from is there and wrong: it may have told another name since."""
+    return any(schedule.path == path or schedule.path.endswith(f"/{path}") for path in wanted.wrong)
 
 
 def _guard(names: list[str], owned: int, wanted: Wanted) -> str:

@@ -1,13 +1,13 @@
-"""Tasks as Temporal schedules: list them, describe them, apply a plan to them.
+"""Tasks as Temporal schedules: list them, describe them, write them.
 
-The shell around `runner.plan`: it decides nothing about what to write. A schedule's action carries the
-whole task, so that the server itself is the registry of tasks.
+It decides nothing about what to write (`runner.plan`) or in which order (`runner.apply`). A schedule's
+action carries the whole task, so that the server itself is the registry of tasks.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
 
 from temporalio.client import (
     Client,
@@ -16,6 +16,7 @@ from temporalio.client import (
     ScheduleAlreadyRunningError,
     ScheduleCalendarSpec,
     ScheduleDescription,
+    ScheduleHandle,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleRange,
@@ -27,16 +28,13 @@ from temporalio.client import (
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
-from runner.plan import Action, Existing, Plan
+from runner.apply import NeverSynced, ReadError, WriteError
+from runner.plan import DISABLED, Existing
 from schemas import wire
 from schemas.cron import Range, parse_cron
 from schemas.run import RunRequest
 
-AT_ONCE = 16
-"""Writes in flight; more do not make a server faster."""
-
-DISABLED = "disabled in the task file"
-"""The note on a schedule that the file pauses; any other pause is a person's and is kept."""
+T = TypeVar("T")
 
 _OVERLAP = {
     "skip": ScheduleOverlapPolicy.SKIP,
@@ -44,14 +42,6 @@ _OVERLAP = {
     "cancel": ScheduleOverlapPolicy.CANCEL_OTHER,
     "allow": ScheduleOverlapPolicy.ALLOW_ALL,
 }
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A write that the server did not take."""
-
-    action: Action
-    error: str
 
 
 def keywords(values: dict[str, str]) -> TypedSearchAttributes:
@@ -106,14 +96,112 @@ def _calendar(text: str) -> ScheduleCalendarSpec:
     )
 
 
-async def list_existing(client: Client) -> tuple[Existing, ...]:
-    """Every schedule in the namespace that some sync source owns."""
-    found: list[Existing] = []
-    async for entry in await client.list_schedules(f"{wire.OWNER} IS NOT NULL", page_size=1000):
-        marks = said(entry.typed_search_attributes)
-        if entry.id == wire.schedule_id(marks.get(wire.TASK, "")):
-            found.append(Existing(marks[wire.TASK], marks[wire.OWNER], marks.get(wire.DIGEST, "")))
-    return tuple(found)
+class TemporalSchedules:
+    """The schedules of one namespace, of which the tasks' are those that carry an owner."""
+
+    def __init__(self, client: Client, queue: str) -> None:
+        self._client = client
+        self._queue = queue
+
+    async def list(self) -> tuple[Existing, ...]:
+        """Every schedule that some sync source owns; what a listing does not tell is left empty."""
+        found: list[Existing] = []
+        try:
+            async for entry in await self._client.list_schedules(f"{wire.OWNER} IS NOT NULL", page_size=1000):
+                marks = said(entry.typed_search_attributes)
+                if entry.id == wire.schedule_id(marks.get(wire.TASK, "")) and entry.schedule:
+                    state = entry.schedule.state
+                    found.append(_existing(marks, paused=state.paused, note=state.note or ""))
+        except RPCError as error:
+            never = error.status == RPCStatusCode.INVALID_ARGUMENT and wire.OWNER in error.message
+            raise (NeverSynced if never else ReadError)(error.message) from error
+        return tuple(found)
+
+    async def describe(self, name: str, request: RunRequest | None = None) -> Existing | None:
+        """One schedule as it is now, or None; with `request`, what somebody changed by hand is told."""
+        try:
+            described = await self._handle(name).describe()
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return None
+            raise ReadError(error.message) from error
+        now, made = described.schedule, await request_of(self._client, described)
+        return _existing(
+            said(described.typed_search_attributes),
+            paused=now.state.paused,
+            note=now.state.note or "",
+            path=made.source.path if made else "",
+            drifted=", ".join(_differences(now, made, request, self._queue)) if request else "",
+        )
+
+    async def create(self, name: str, request: RunRequest, owner: str) -> bool:
+        """Make it; False if there is one of that name."""
+        schedule, marks = to_schedule(request, self._queue), keywords(_marks(name, request, owner))
+        try:
+            await _written(
+                lambda: self._client.create_schedule(wire.schedule_id(name), schedule, search_attributes=marks)
+            )
+        except ScheduleAlreadyRunningError:
+            return False
+        return True
+
+    async def update(self, name: str, request: RunRequest, owner: str, was_owned_by: str) -> None:
+        """Write it again, with a person's pause kept, unless it is another owner's by now."""
+        wanted, marks = to_schedule(request, self._queue), keywords(_marks(name, request, owner))
+
+        def updated(now: ScheduleUpdateInput) -> ScheduleUpdate:
+            _check_owner(now.description, was_owned_by)
+            state = now.description.schedule.state
+            if state.paused and state.note != DISABLED:
+                wanted.state = state
+            return ScheduleUpdate(wanted, search_attributes=marks)
+
+        await _written(lambda: self._handle(name).update(updated))
+
+    async def delete(self, name: str, owner: str) -> None:
+        """Remove it, unless it is another owner's by now; that it is gone is no error."""
+        handle = self._handle(name)
+
+        async def delete() -> None:
+            try:
+                _check_owner(await handle.describe(), owner)
+                await handle.delete()
+            except RPCError as error:
+                if error.status != RPCStatusCode.NOT_FOUND:
+                    raise
+
+        await _written(delete)
+
+    def _handle(self, name: str) -> ScheduleHandle:
+        return self._client.get_schedule_handle(wire.schedule_id(name))
+
+
+def _marks(name: str, request: RunRequest, owner: str) -> dict[str, str]:
+    return {wire.OWNER: owner, wire.TASK: name, wire.DIGEST: request.source.digest}
+
+
+def _existing(marks: dict[str, str], **more: Any) -> Existing:
+    return Existing(marks.get(wire.TASK, ""), marks.get(wire.OWNER, ""), marks.get(wire.DIGEST, ""), **more)
+
+
+def _check_owner(described: ScheduleDescription, owner: str) -> None:
+    found = said(described.typed_search_attributes).get(wire.OWNER, "")
+    if found != owner:
+        raise WriteError(f"it belongs to `{found or 'nobody'}` by now; it was left alone")
+
+
+async def _written(write: Callable[[], Awaitable[T]]) -> T:
+    """Write, and try again what the server was only too busy for. The SDK itself waits out rate limits."""
+    for pause in (0.5, 1.0, 2.0, None):
+        try:
+            return await write()
+        except RPCError as error:
+            # A scheduler that was just started is not polled yet, and then says so with this status.
+            busy = error.status in (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_EXHAUSTED)
+            if pause is None or not busy:
+                raise WriteError(error.message) from error
+        await asyncio.sleep(pause)
+    raise AssertionError  # the last try returned or raised
 
 
 async def find_task(client: Client, name: str) -> RunRequest | None:
@@ -124,69 +212,39 @@ async def find_task(client: Client, name: str) -> RunRequest | None:
         if error.status == RPCStatusCode.NOT_FOUND:
             return None
         raise
-    return await _request(client, described)
+    return await request_of(client, described)
 
 
-async def _request(client: Client, described: ScheduleDescription) -> RunRequest | None:
+async def request_of(client: Client, described: ScheduleDescription) -> RunRequest | None:
+    """What a schedule starts, or None if that is no run of ours."""
     action = described.schedule.action
     if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != wire.RUN_TASK:
         return None
     return (await client.data_converter.decode(list(action.args), [RunRequest]))[0]
 
 
-async def apply(client: Client, plan: Plan, owner: str, queue: str) -> tuple[Failure, ...]:
-    """Do what the plan says: creates and updates side by side, deletes after all of them."""
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def do(action: Action) -> Failure | None:
-        async with limit:
-            try:
-                await _do(client, action, owner, queue)
-            except (RPCError, ScheduleAlreadyRunningError) as error:
-                return Failure(action, str(error) or type(error).__name__)
-        return None
-
-    async def do_all(pick: Callable[[Action], bool]) -> list[Failure]:
-        done = await asyncio.gather(*(do(action) for action in plan.actions if pick(action)))
-        return [failure for failure in done if failure]
-
-    failed = await do_all(lambda action: action.verb != "delete")
-    if failed:
-        return tuple(failed)  # deletes wait for a round in which everything else went well
-    return tuple(await do_all(lambda action: action.verb == "delete"))
+def _differences(now: Schedule, made: RunRequest | None, request: RunRequest, queue: str) -> Iterator[str]:
+    """What of a schedule is not as `request` made it. Its pause is not looked at: that is the plan's."""
+    wanted = to_schedule(request, queue)
+    action = now.action
+    if made != request or not isinstance(action, ScheduleActionStartWorkflow) or action.task_queue != queue:
+        yield "what it starts"
+    if _slots(now.spec) != _slots(wanted.spec):
+        yield "its times"
+    policy, ours = now.policy, wanted.policy
+    if (policy.overlap, policy.catchup_window) != (ours.overlap, ours.catchup_window):
+        yield "its overlap or catch-up"
 
 
-async def _do(client: Client, action: Action, owner: str, queue: str) -> None:
-    handle = client.get_schedule_handle(wire.schedule_id(action.name))
-    if action.request is None:
-        await _gone(handle.delete())
-        return
-    marks = {wire.OWNER: owner, wire.TASK: action.name, wire.DIGEST: action.request.source.digest}
-    wanted = to_schedule(action.request, queue)
-    if action.verb == "create":
-        try:
-            await client.create_schedule(handle.id, wanted, search_attributes=keywords(marks))
-        except ScheduleAlreadyRunningError:
-            # A listing lags behind: it may be ours since a moment ago, or somebody else's for long.
-            described = await handle.describe()
-            if said(described.typed_search_attributes).get(wire.OWNER) != owner:
-                raise
-        else:
-            return
+def _slots(spec: ScheduleSpec) -> object:
+    """When a spec is due, however the server has written it down."""
 
-    def updated(now: ScheduleUpdateInput) -> ScheduleUpdate:
-        state = now.description.schedule.state
-        by_a_person = state.paused and state.note != DISABLED
-        if by_a_person:
-            wanted.state = state
-        return ScheduleUpdate(wanted, search_attributes=keywords(marks))
+    def numbers(ranges: Sequence[ScheduleRange]) -> frozenset[int]:
+        return frozenset(n for r in ranges for n in range(r.start, max(r.end, r.start) + 1, r.step or 1))
 
-    await handle.update(updated)
-
-
-async def _gone(deleting: Awaitable[None]) -> None:
-    try:
-        await deleting
-    except RPCError as error:
-        if error.status != RPCStatusCode.NOT_FOUND:
-            raise
+    calendars = {
+        tuple(numbers(each) for each in (c.minute, c.hour, c.day_of_month, c.month, c.day_of_week, c.year))
+        for c in spec.calendars
+    }
+    others = (len(spec.intervals), len(spec.skip), spec.start_at, spec.end_at)
+    return calendars, spec.time_zone_name or "UTC", spec.jitter or timedelta(), others

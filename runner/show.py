@@ -17,6 +17,7 @@ from schemas.duration import format_duration
 from schemas.problem import Problem
 from schemas.run import RunRequest
 from schemas.slots import next_slots
+from schemas.sync_status import SyncStatus
 from schemas.task import Task
 
 MARKS = {
@@ -65,7 +66,7 @@ def change_lines(round_: Round, *, done: bool = True) -> list[str]:
 def trouble_lines(done: Round) -> list[str]:
     """What a round of sync could not do, and every wrong file."""
     lines = [click.style(f"! {f.action.verb} {f.action.name}: {f.error}", fg="red") for f in done.failures]
-    lines += [click.style(f"! {note}", fg="yellow") for note in done.plan.notes]
+    lines += [click.style(f"! {note}", fg="yellow") for note in (*done.plan.notes, *done.done.notes)]
     lines += [
         click.style(safe(problem.concise()), fg="red" if problem.severity == "error" else "yellow")
         for problem in done.problems
@@ -96,6 +97,22 @@ def slot_lines(task: Task, slots: Sequence[effective.Slot], now: datetime) -> li
         for slot in slots
     ]
     return [head, *table(rows)] if rows else [f"{task.name} does not run any more: no slot is left before 2101"]
+
+
+def status_lines(status: SyncStatus, now: datetime) -> list[str]:
+    """How a sync fares: who, when, what is wrong, what waits for a person."""
+    rows = [
+        ("owner", status.owner),
+        ("writer", status.instance or "none: it has stopped"),
+        ("last look", f"{length(now - status.seen_at)} ago{f', at {status.revision}' if status.revision else ''}"),
+        ("tasks", str(status.tasks)),
+    ]
+    if status.wrote_at:
+        rows.append(("last write", f"{length(now - status.wrote_at)} ago: {', '.join(status.wrote)}"))
+    lines = table([(f"{click.style(f'{name:<10}', dim=True)}", one_line(value, 200)) for name, value in rows])
+    troubles = [status.error] if status.error else []
+    lines += [click.style(f"! {one_line(text, 400)}", fg="red") for text in (*troubles, *status.notes)]
+    return lines + [click.style(safe(problem.concise()), fg="red") for problem in status.problems]
 
 
 def task_rows(requests: Iterable[RunRequest], now: datetime) -> list[tuple[str, str]]:

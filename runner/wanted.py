@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from runner.files import TaskFile
 from schemas.catalog import Catalog
 from schemas.inputs import settle_inputs
-from schemas.load import Defaults, has_errors, load_defaults, load_task, stem
+from schemas.load import Defaults, load_defaults, load_task, stem
 from schemas.problem import Problem
 from schemas.run import RunRequest, Source
 from schemas.wire import digest
@@ -28,13 +28,10 @@ class Wanted:
     """Files that do not even tell their name: while there is one, anything missing may be its."""
     empty: bool = False
     """True when there was not one task file."""
+    wrong: frozenset[str] = frozenset()
+    """The files, below the tasks folder, that say something that cannot be done."""
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The files that tell each name, right or wrong; one that hides its name counts by its own."""
-
-    @property
-    def wrong(self) -> bool:
-        """True if a file says something that cannot be done; warnings are no such thing."""
-        return has_errors(self.problems)
 
 
 def read_wanted(files: Sequence[TaskFile], catalog: Catalog | None = None) -> Wanted:
@@ -53,11 +50,12 @@ def read_wanted(files: Sequence[TaskFile], catalog: Catalog | None = None) -> Wa
         path = file.path
         loaded = load_task(file.raw, path, above(file, defaults), catalog, file.folder)
         problems.extend(loaded.problems)
-        others = paths.get(loaded.name or stem(path), ())
-        paths[loaded.name or stem(path)] = (*others, path)
         if loaded.name is None:
             hidden.append(path)
-        elif others:
+            continue
+        others = paths.get(loaded.name, ())
+        paths[loaded.name] = (*others, path)
+        if others:
             message = f"two tasks are named `{loaded.name}`"
             help_ = f"the other one is {others[0]}; rename one file, or give it a `name`"
             problems.append(Problem(code="duplicate-name", message=message, file=path, help=help_))
@@ -72,8 +70,17 @@ def read_wanted(files: Sequence[TaskFile], catalog: Catalog | None = None) -> Wa
             requests[task.name] = RunRequest(task=task, inputs=inputs, source=source)
     for name in held:
         requests.pop(name, None)
+    for path in hidden:
+        paths.setdefault(stem(path), (path,))
+    bad = {problem.file for problem in problems if problem.severity == "error"}
+    wrong = frozenset(_below(file) for file in tasks if file.path in bad)
     told = tuple(dict.fromkeys(problems))  # tasks that share a contradiction in their defaults tell it once
-    return Wanted(requests, told, frozenset(held), tuple(hidden), empty=not tasks, paths=paths)
+    return Wanted(requests, told, frozenset(held), tuple(hidden), empty=not tasks, wrong=wrong, paths=paths)
+
+
+def _below(file: TaskFile) -> str:
+    name = file.path.rpartition("/")[2]
+    return f"{file.folder}/{name}" if file.folder else name
 
 
 def read_defaults(files: Sequence[TaskFile], catalog: Catalog | None = None) -> dict[tuple[str, str], Defaults]:

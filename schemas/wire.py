@@ -38,6 +38,11 @@ def schedule_id(task_name: str) -> str:
     return f"task-{task_name}"
 
 
+def status_id(owner: str) -> str:
+    """The id of the schedule that keeps the status of an owner's sync, and starts nothing."""
+    return f"sync-{owner}"
+
+
 def run_id(task_name: str, at: datetime, unique: str) -> str:
     """The id of a run that a person or a program starts; sorts by time within a task.
 

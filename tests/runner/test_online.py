@@ -14,7 +14,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from runner.cli import goalfile as command
 from runner.devserver import find_binary
-from runner.schedules import list_existing
+from runner.schedules import TemporalSchedules
 from tests.gateway.test_process import address, gateways
 from tests.standins.composio_api import ComposioApi, folder
 from tests.standins.loopback import Answer, Drop, Garble, Loopback, Request
@@ -292,7 +292,7 @@ class TestPlan:
             client = await Client.connect(server["TEMPORAL_ADDRESS"])
             async with asyncio.timeout(20):
                 while True:
-                    listed = await list_existing(client)
+                    listed = await TemporalSchedules(client, "q").list()
                     found = {each.name: each.digest for each in listed if each.owner == server["GOALFILE_OWNER"]}
                     if wanted(found):
                         return found
