@@ -16,9 +16,14 @@ import click
 from temporalio.client import Client
 
 from runner import show
+from runner.apply import AT_ONCE
 from runner.exits import Failed
 from runner.files import SourceUnavailable, TaskFile, read_alone, scan
+from runner.forecast import forecast
 from runner.formats import RENDER
+from runner.plan import Plan
+from runner.plan_text import plan_json, plan_lines
+from runner.schedules import find_task
 from runner.server import register_search_attributes
 from runner.status import CLAIM, Status
 from runner.sync import Round, Sync
@@ -26,6 +31,8 @@ from runner.wanted import read_wanted
 from schemas.catalog import Catalog
 from schemas.load import has_errors
 from schemas.problem import Problem
+from schemas.run import RunRequest
+from schemas.task import Task
 
 
 def validate(paths: Iterable[Path], style: str, catalog: Catalog | None, *, in_github: bool) -> None:
@@ -92,20 +99,39 @@ class Released:
     """The schedules of other owners to take over."""
 
 
-async def plan(syncing: Sync, *, as_json: bool, exit_code: bool) -> None:
+async def plan(client: Client, syncing: Sync, *, as_json: bool, exit_code: bool) -> None:
     """`goalfile plan`. Exit 1 if something is wrong or blocked; with `exit_code`, 2 if there is something to do."""
-    seen = await syncing.look()
+    seen, now = await syncing.look(), datetime.now(UTC)
+    forecasts = {
+        name: await asyncio.to_thread(forecast, request.task, now) for name, request in seen.wanted.requests.items()
+    }
+    old = await _tasks_before(client, seen.plan)
     if as_json:
-        click.echo(json.dumps(_plain(seen)))
+        click.echo(json.dumps({**_plain(seen), **plan_json(seen.plan, forecasts, old)}))
     else:
-        for line in [*show.change_lines(seen, done=False), *show.trouble_lines(seen)]:
+        for line in plan_lines(seen.plan, forecasts, old, now):
             click.echo(line)
+        for line in show.trouble_lines(seen, plan=False):
+            click.echo(line, err=True)
         if seen.ok and not seen.plan.actions:
             click.echo("nothing to do", err=True)
     if not seen.ok:
         raise SystemExit(1)
     if exit_code and seen.plan.actions:
         raise SystemExit(2)
+
+
+async def _tasks_before(client: Client, plan: Plan) -> dict[str, Task | None]:
+    """The tasks to be updated, as the server has them."""
+    names = [action.name for action in plan.actions if action.verb == "update"]
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def find(name: str) -> RunRequest | None:
+        async with limit:
+            return await find_task(client, name)
+
+    found = await asyncio.gather(*map(find, names))
+    return {name: request.task if request else None for name, request in zip(names, found, strict=True)}
 
 
 async def sync(client: Client, syncing: Sync, released: Released, *, as_json: bool) -> None:

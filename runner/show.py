@@ -63,10 +63,10 @@ def change_lines(round_: Round, *, done: bool = True) -> list[str]:
     return [f"{verbs[a.verb]} {a.name}  ({a.reason})" for a in round_.plan.actions if a.name not in failed]
 
 
-def trouble_lines(done: Round) -> list[str]:
+def trouble_lines(done: Round, *, plan: bool = True) -> list[str]:
     """What a round of sync could not do, and every wrong file."""
     lines = [click.style(f"! {f.action.verb} {f.action.name}: {f.error}", fg="red") for f in done.failures]
-    lines += [click.style(f"! {note}", fg="yellow") for note in (*done.plan.notes, *done.done.notes)]
+    lines += [click.style(f"! {note}", fg="yellow") for note in (*(done.plan.notes if plan else ()), *done.done.notes)]
     lines += [
         click.style(safe(problem.concise()), fg="red" if problem.severity == "error" else "yellow")
         for problem in done.problems

@@ -280,6 +280,11 @@ class TestTheToken:
 
 
 @pytest.mark.temporal
+def actions(printed: str) -> str:
+    """A plan without what it tells of each task."""
+    return "".join(f"{line}\n" for line in printed.splitlines() if line.startswith(("+ ", "~ ", "- ")))
+
+
 class TestPlan:
     @pytest.fixture
     def server(self, temporal_address: str, unique: str) -> dict[str, str]:
@@ -308,7 +313,8 @@ class TestPlan:
         put(f"tasks/{b}.yaml", "goal: x\ncron: '@yearly'\n")
         planned = f"+ create {a}  (tasks/{a}.yaml is new)\n+ create {b}  (tasks/{b}.yaml is new)\n"
         first = goalfile("plan", env=server)
-        assert (first.returncode, first.stdout, first.stderr) == (0, planned, "")
+        assert (first.returncode, actions(first.stdout), first.stderr) == (0, planned, "")
+        assert "2 to create" in first.stdout
         assert self.seen(server, lambda _: True) == {}
         assert run("sync", **server).stdout == planned.replace("create", "scheduled")
 
@@ -317,7 +323,7 @@ class TestPlan:
         Path(f"tasks/{b}.yaml").unlink()
         planned = f"~ update {a}  (tasks/{a}.yaml changed)\n- delete {b}  (its file is gone)\n"
         second = run("plan", "--exit-code", **server)
-        assert (second.exit_code, second.stdout, second.stderr) == (2, planned, "")
+        assert (second.exit_code, actions(second.stdout), second.stderr) == (2, planned, "")
         assert self.seen(server, lambda _: True) == before
         done = planned.replace("update", "updated").replace("delete", "removed")
         assert run("sync", **server).stdout == done
@@ -394,4 +400,5 @@ class TestPlan:
             said = await asyncio.to_thread(goalfile, "plan", env={"TEMPORAL_ADDRESS": address})
         finally:
             await fresh.shutdown()
-        assert (said.returncode, said.stdout, said.stderr) == (0, "+ create a  (tasks/a.yaml is new)\n", "")
+        assert (said.returncode, said.stderr) == (0, "")
+        assert actions(said.stdout) == "+ create a  (tasks/a.yaml is new)\n"
