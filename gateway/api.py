@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 from gateway.catalog import Names
 from gateway.problems import RESPONSES
 from gateway.runs import Runs
-from gateway.views import RunList, RunView, TaskList
+from gateway.views import RunList, RunView, SyncList, TaskList
 from schemas.catalog import Catalog
 from schemas.duration import Duration
 from schemas.run import RunRequest
@@ -135,6 +135,12 @@ async def cancel_run(run_id: RunId, response: Response, runs: Here) -> RunView:
 async def list_tasks(runs: Here) -> TaskList:
     """Every task the server knows, by name."""
     return TaskList(data=await runs.tasks())
+
+
+@v1.get("/sync", operation_id="sync_list", tags=["tasks"])
+async def list_syncs(runs: Here) -> SyncList:
+    """What every sync source last saw and did, by owner. Empty before the first sync."""
+    return SyncList(data=await runs.syncs())
 
 
 @v1.get("/catalog", operation_id="catalog_get", tags=["tasks"])

@@ -1,4 +1,4 @@
-"""Runs and tasks as Temporal keeps them: start, look, cancel. The only module that makes its calls.
+"""Runs and tasks as Temporal keeps them: start, look, cancel. Only this module and `syncs` make its calls.
 
 Workflow types, queries and ids are used by name; no code of a run is loaded here. What is kept between
 two requests is a connection, and copies of tasks that their digest proves fresh: a restart loses nothing.
@@ -31,7 +31,8 @@ from temporalio.common import (
 from temporalio.service import RPCError
 
 from gateway.problems import BadInputs, RunEnded, RunNotFound, TaskNotFound, TaskUnreadable
-from gateway.temporal import CALL, Connect, Connection, is_missing
+from gateway.syncs import sync_statuses
+from gateway.temporal import CALL, SIDE_BY_SIDE, UNREADABLE, Connect, Connection, is_missing
 from gateway.views import (
     NOBODY_ANSWERS,
     Closed,
@@ -48,11 +49,10 @@ from schemas import wire
 from schemas.inputs import settle_inputs
 from schemas.run import ENDED, Progress, RunRequest, RunResult
 from schemas.spelling import NAME_PATTERN
+from schemas.sync_status import SyncStatus
 from schemas.task import Task
 
 _QUERY = 2.0  # seconds; without a worker a query hangs until its deadline
-_DESCRIBING = 16  # schedules that are looked at side by side
-_UNREADABLE = (ValueError, RuntimeError, KeyError)  # how the SDK says that a payload is not as expected
 _PREFIX = wire.schedule_id("")
 _RUNS = f"{wire.ALL_RUNS} AND ExecutionStatus != 'ContinuedAsNew'"
 _TASK, _STATUS, _DIGEST, _SCHEDULED_BY = (
@@ -68,7 +68,7 @@ _CLOSED: dict[WorkflowExecutionStatus | None, Closed] = {
 
 
 class Runs:
-    """What can be asked about runs and tasks. Methods raise `gateway.problems.Refusal`."""
+    """What can be asked about runs, tasks and their sync. Methods raise `gateway.problems.Refusal`."""
 
     def __init__(self, connect: Connect, queue: str = wire.QUEUE) -> None:
         self._temporal, self._queue = Connection(connect), queue
@@ -149,13 +149,18 @@ class Runs:
 
     async def tasks(self) -> tuple[TaskView, ...]:
         """Every task the server knows, by name."""
-        turn = asyncio.Semaphore(_DESCRIBING)
+        turn = asyncio.Semaphore(SIDE_BY_SIDE)
         async with self._temporal.ask() as client:
             listed = await _listed(client)
             tasks = await asyncio.gather(*(self._task(client, entry, turn) for entry in listed))
         self._read = {entry.id: self._read[entry.id] for entry in listed if entry.id in self._read}
         views = [_task_view(entry, task) for entry, task in zip(listed, tasks, strict=True)]
         return tuple(sorted(views, key=lambda view: view.name))
+
+    async def syncs(self) -> tuple[SyncStatus, ...]:
+        """What every sync source last told, by owner."""
+        async with self._temporal.ask() as client:
+            return await sync_statuses(client)
 
     async def _task(self, client: Client, entry: ScheduleListDescription, turn: asyncio.Semaphore) -> Task | None:
         digest = entry.typed_search_attributes.get(_DIGEST)
@@ -182,7 +187,7 @@ class Runs:
             try:
                 async with asyncio.timeout(_QUERY):
                     return await handle.query(wire.PROGRESS, result_type=Progress)
-            except (RPCError, WorkflowQueryFailedError, TimeoutError, *_UNREADABLE):
+            except (RPCError, WorkflowQueryFailedError, TimeoutError, *UNREADABLE):
                 return None
 
 
@@ -218,7 +223,7 @@ async def _ended(client: Client, execution: Execution) -> RunView:
     handle = client.get_workflow_handle(execution.id, result_type=RunResult)
     try:
         return view_at_the_end(execution, await handle.result(follow_runs=False, rpc_timeout=CALL))
-    except _UNREADABLE:
+    except UNREADABLE:
         return view_from_outside(execution, "its result was written by another version of Goalfile")
 
 
@@ -257,5 +262,5 @@ async def _request_of(client: Client, name: str) -> RunRequest | None:
     try:
         (stored,) = await found.data_converter.decode(action.args, [RunRequest])
         return RunRequest.model_validate(stored)  # bytes, say, come as they are whatever was asked for
-    except _UNREADABLE:
+    except UNREADABLE:
         raise TaskUnreadable(f"Task {name} was stored by another version of Goalfile; sync it again.") from None

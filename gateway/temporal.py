@@ -25,6 +25,12 @@ PATIENCE = 5.0
 CALL = timedelta(seconds=4)
 """How long one try of one call may take."""
 
+SIDE_BY_SIDE = 16
+"""Schedules that one answer looks at side by side."""
+
+UNREADABLE = (ValueError, RuntimeError, KeyError, AttributeError)
+"""How the SDK says that a payload is not as expected; the last, that there is none."""
+
 _NOT_NOW = "Temporal does not answer; try again shortly."
 _SILENT = frozenset(
     {

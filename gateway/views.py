@@ -12,6 +12,7 @@ from typing import Literal, cast, get_args
 from pydantic import JsonValue
 
 from schemas.run import ENDED, Progress, RunResult, Status, Step, Usage
+from schemas.sync_status import SyncStatus
 from schemas.task import Task
 from schemas.value import Value
 
@@ -76,6 +77,12 @@ class TaskList(Value):
     """A list of tasks, by name."""
 
     data: tuple[TaskView, ...]
+
+
+class SyncList(Value):
+    """A list of sync sources, by owner."""
+
+    data: tuple[SyncStatus, ...]
 
 
 def view_from_outside(execution: Execution, reason: str = "") -> RunView:

@@ -39,12 +39,14 @@ def temporal_binary() -> str:
     return found
 
 
-async def start_temporal(port: int | None = None) -> WorkflowEnvironment:
+async def start_temporal(port: int | None = None, *, prepared: bool = True) -> WorkflowEnvironment:
+    """A server of its own; unless `prepared`, without the search attributes that sync registers."""
+    names = wire.SEARCH_ATTRIBUTES if prepared else ()
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=temporal_binary(),
         dev_server_log_level="error",
         data_converter=pydantic_data_converter,
-        search_attributes=[SearchAttributeKey.for_keyword(name) for name in wire.SEARCH_ATTRIBUTES],
+        search_attributes=[SearchAttributeKey.for_keyword(name) for name in names],
         port=port,
     )
 

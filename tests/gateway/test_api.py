@@ -253,13 +253,13 @@ async def test_tasks_are_listed_with_what_is_next(house: House) -> None:
     assert await look() == tasks
 
 
-@pytest.mark.parametrize("stored", [{"task": 3}, b"encrypted elsewhere"])
-async def test_a_task_that_another_version_stored_is_shown_and_not_run(house: House, stored: object) -> None:
+@pytest.mark.parametrize("stored", [[{"task": 3}], [b"encrypted elsewhere"], []])
+async def test_a_task_that_another_version_stored_is_shown_and_not_run(house: House, stored: list[object]) -> None:
     name = unique("later")
     await house.client.create_schedule(
         wire.schedule_id(name),
         Schedule(
-            action=ScheduleActionStartWorkflow(wire.RUN_TASK, stored, id=name, task_queue=wire.QUEUE),
+            action=ScheduleActionStartWorkflow(wire.RUN_TASK, args=stored, id=name, task_queue=wire.QUEUE),
             spec=ScheduleSpec(),
             state=ScheduleState(paused=True),
         ),
@@ -294,6 +294,7 @@ async def test_the_openapi_document_names_every_operation(house: House) -> None:
         "runs_list",
         "runs_get",
         "runs_cancel",
+        "sync_list",
         "catalog_get",
         "health_live",
         "health_ready",

@@ -45,6 +45,7 @@ async def test_the_gateway_is_alive_but_not_ready() -> None:
         ("GET", "/v1/runs/hello-1", None),
         ("GET", "/v1/runs", None),
         ("GET", "/v1/tasks", None),
+        ("GET", "/v1/sync", None),
     ],
 )
 async def test_nothing_is_accepted_that_nobody_will_do(method: str, path: str, body: Any) -> None:
