@@ -245,6 +245,22 @@ def sync(root: Path, watch: bool, confirm: str, adopt: tuple[str, ...], as_json:
 
 
 @goalfile.command()
+@click.argument("tasks", nargs=-1)
+@click.option("--since", default="7d", show_default=True, metavar="DURATION", help="How far back to look.")
+@_JSON
+def verify(tasks: tuple[str, ...], since: str, as_json: bool) -> None:
+    """Account for every slot that was due: ran, skipped and why, missed, or in doubt. Exit 1 on a gap."""
+    from runner import cli_verify  # noqa: PLC0415
+    from schemas.duration import parse_duration  # noqa: PLC0415
+
+    try:
+        span = parse_duration(since)
+    except ValueError as error:
+        raise click.UsageError(f"--since: {error}") from error
+    _with_server(lambda client, settings: cli_verify.verify(client, settings, span, tasks, as_json=as_json))
+
+
+@goalfile.command()
 @click.option("--scripted", is_flag=True, help="Pretend whatever has no key: the model, or the toolkits.")
 @click.option("--exit-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
 def worker(scripted: bool, exit_with_stdin: bool) -> None:

@@ -180,17 +180,21 @@ def _link(name: str, base: str, folder: str, shown: str) -> _Entry | None:
         target = os.path.realpath(os.path.join(base, folder, name))  # noqa: PTH118 - a ConfigMap is all links
     except OSError as error:  # a link that leads nowhere is none
         raise SourceUnavailable(f"{shown}{_printable(name)} was swapped while it was read") from error
+    inside = os.path.commonpath((base, target)) == base
+    leads = os.path.relpath(target, base)
+    hidden = inside and leads != "." and any(part.startswith(_HIDDEN) for part in leads.split("/"))
     try:
         mode = os.stat(target).st_mode  # noqa: PTH116 - as above
-    except OSError:
-        mode = stat.S_IFREG  # it leads nowhere: if that matters, it fails as a file
+    except OSError as error:
+        if hidden:  # it may have been a folder of tasks, which are seen through this link only
+            raise SourceUnavailable(f"{shown}{_printable(name)} leads nowhere") from error
+        mode = stat.S_IFREG  # if that matters, it fails as a file
     is_folder = stat.S_ISDIR(mode)
     if not is_folder and not _TASK_FILE.fullmatch(name) and name != DEFAULTS_FILE:
         return _Entry(name) if name.endswith(_YAML) else None
-    if os.path.commonpath((base, target)) != base:
+    if not inside:
         raise SourceUnavailable(f"{shown}{_printable(name)} points out of the tasks folder")
-    leads = os.path.relpath(target, base)
-    if is_folder and (leads == "." or not any(part.startswith(_HIDDEN) for part in leads.split("/"))):
+    if is_folder and not hidden:
         return None  # what it leads to is seen in its own place
     if not is_folder:
         _refuse(mode, shown + name)

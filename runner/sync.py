@@ -174,7 +174,7 @@ class Sync:
         """
         changed = asyncio.Event()
         watching = asyncio.create_task(self._notice(changed))
-        await asyncio.sleep(0)  # the watch stands before the first look: nothing falls between the two
+        await changed.wait()  # the watch stands before the first look: nothing falls between the two
         try:
             while True:
                 changed.clear()
@@ -184,6 +184,7 @@ class Sync:
                     await asyncio.wait_for(changed.wait(), SOON if done.unsettled else RESCAN_EVERY)
         finally:
             watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
             if status:
                 with suppress(WriteError):
                     await status.leave()

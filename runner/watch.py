@@ -67,13 +67,13 @@ def needs_polling(root: Path) -> bool:
 def is_blind(mounts: str, target: str, *, linked: bool, config_map: bool) -> bool:
     """The same, from the text of /proc/self/mountinfo and what is known of the folder."""
     # inotify follows what a folder is, not its path: a swapped link, a mount over it or in it, other machines.
-    nearest, kind = "", ""
+    nearest, kind, inside = "", "", target.rstrip("/") + "/"
     for line in mounts.splitlines():
         where, _, what = line.partition(" - ")
         point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), f"{where}     ".split(" ")[4]).rstrip("/")
-        if what and f"{point}/".startswith(f"{target}/"):
+        if what and f"{point}/".startswith(inside) and point:
             return True
-        if what and f"{target}/".startswith(f"{point}/") and len(point) >= len(nearest):
+        if what and inside.startswith(f"{point}/") and len(point) >= len(nearest):
             nearest, kind = point, what.partition(" ")[0]  # of two at one place, the later covers the other
     return linked or config_map or _REMOTE.fullmatch(kind) is not None
 

@@ -10,7 +10,7 @@ import time
 
 from tests.bench.ratio import Ratio
 
-NAMES = ("help_startup", "validate", "first_step", "twenty_steps", "recovery")
+NAMES = ("help_startup", "validate", "first_step", "twenty_steps", "recovery", "sync")
 
 
 def main(wanted: list[str]) -> None:

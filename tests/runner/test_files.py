@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from runner import files
 from runner.files import Scan, SourceUnavailable, scan
 from schemas.document import MAX_BYTES
-from tests.conftest import ROOT
 
+ROOT = Path(__file__).parents[2]
 NOBODY = 65534
 
 
@@ -156,6 +156,13 @@ def test_a_task_that_leads_nowhere_is_no_complete_scan(tmp_path: Path) -> None:
         (tmp_path / "a.yaml").symlink_to(target)
         with pytest.raises(SourceUnavailable, match=r"a\.yaml"):
             scan(tmp_path)
+
+
+def test_a_folder_of_a_config_map_that_lost_its_data_is_no_complete_scan(tmp_path: Path) -> None:
+    config_map(tmp_path, "1", "team/b.yaml")
+    (tmp_path / "..data").unlink()
+    with pytest.raises(SourceUnavailable, match="team leads nowhere"):
+        scan(tmp_path)
 
 
 @pytest.mark.parametrize("through_a_link", [False, True])

@@ -102,3 +102,17 @@ def test_a_person_s_word_does_not_go_with_watching(goalfile: Goalfile, here: dic
     said = goalfile("sync", "--watch", "--adopt", "a", env=here)
     assert said.returncode == 2
     assert "leave --watch out" in said.stderr
+
+
+def test_every_slot_is_accounted_for_from_a_terminal(
+    goalfile: Goalfile, here: dict[str, str], tmp_path: Path, unique: str
+) -> None:
+    (tmp_path / "tasks" / f"{unique}.yaml").write_text("goal: x\ncron: '0 9 1 1 *'\n")
+    assert goalfile("sync", env=here).returncode == 0
+    said = goalfile("verify", unique, "--since", "1h", env=here)
+    assert (said.returncode, "no gap" in said.stderr) == (0, True)
+    assert unique in said.stdout
+    assert json.loads(goalfile("verify", unique, "--json", env=here).stdout)
+    wrong = goalfile("verify", "--since", "soon", env=here)
+    assert wrong.returncode == 2
+    assert "--since: a duration is a number and a unit" in wrong.stderr
