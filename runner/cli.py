@@ -212,7 +212,8 @@ def plan(root: Path, exit_code: bool, as_json: bool) -> None:
     from runner import cli_files  # noqa: PLC0415
 
     async def do(client: "Client", settings: "Settings") -> None:
-        await cli_files.plan(client, _sync(client, root, settings), as_json=as_json, exit_code=exit_code)
+        syncing = _sync(client, root, settings)
+        await cli_files.plan(client, syncing, settings, as_json=as_json, exit_code=exit_code)
 
     _with_server(do)
 

@@ -17,6 +17,7 @@ from temporalio.client import Client
 
 from runner import show
 from runner.apply import AT_ONCE
+from runner.connections import connections
 from runner.exits import Failed
 from runner.files import SourceUnavailable, TaskFile, read_alone, scan
 from runner.forecast import forecast
@@ -25,6 +26,7 @@ from runner.plan import Plan
 from runner.plan_text import plan_json, plan_lines
 from runner.schedules import find_task
 from runner.server import register_search_attributes
+from runner.settings import Settings
 from runner.status import CLAIM, Status
 from runner.sync import Round, Sync
 from runner.wanted import read_wanted
@@ -99,17 +101,22 @@ class Released:
     """The schedules of other owners to take over."""
 
 
-async def plan(client: Client, syncing: Sync, *, as_json: bool, exit_code: bool) -> None:
+async def plan(client: Client, syncing: Sync, settings: Settings, *, as_json: bool, exit_code: bool) -> None:
     """`goalfile plan`. Exit 1 if something is wrong or blocked; with `exit_code`, 2 if there is something to do."""
     seen, now = await syncing.look(), datetime.now(UTC)
     forecasts = {
         name: await asyncio.to_thread(forecast, request.task, now) for name, request in seen.wanted.requests.items()
     }
     old = await _tasks_before(client, seen.plan)
+    tasks = [action.request.task for action in seen.plan.actions if action.request]
+    connected, why = await asyncio.to_thread(connections, settings, tasks)
+    if why:
+        click.echo(f"not checked: connections: {why}", err=True)
     if as_json:
-        click.echo(json.dumps({**_plain(seen), **plan_json(seen.plan, forecasts, old)}))
+        told = plan_json(seen.plan, forecasts, old, connected, default_user=settings.run_as)
+        click.echo(json.dumps({**_plain(seen), **told}))
     else:
-        for line in plan_lines(seen.plan, forecasts, old, now):
+        for line in plan_lines(seen.plan, forecasts, old, now, connected, default_user=settings.run_as):
             click.echo(line)
         for line in show.trouble_lines(seen, plan=False):
             click.echo(line, err=True)
