@@ -15,6 +15,8 @@ import pytest
 from runner.files import scan
 from runner.watch import _look, changes, is_blind, needs_polling
 
+pytestmark = pytest.mark.slow  # each waits for the quiet after two changes
+
 STILL = 1.7
 """Seconds in which everything late of one change is told: a check every second, half a second of quiet."""
 ROOT = Path(__file__).parents[2]
@@ -243,7 +245,6 @@ async def test_a_burst_gives_few_hints_and_one_after_its_end(root: Path, polling
         assert told.count <= 4  # the first is for the beginning
 
 
-@pytest.mark.slow
 @both
 async def test_a_burst_without_an_end_is_told_after_ten_seconds(root: Path, polling: bool | None) -> None:
     async with hints(root, polling=polling) as told:
