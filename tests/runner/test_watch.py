@@ -344,7 +344,7 @@ damaged
 @pytest.mark.parametrize(
     ("target", "blind"),
     [
-        ("/work/tasks", False),
+        ("/opt/tasks", False),
         ("/", True),  # something is mounted in it
         ("/data/tasks", True),
         ("/data/local/tasks", False),
