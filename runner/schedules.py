@@ -216,11 +216,19 @@ async def find_task(client: Client, name: str) -> RunRequest | None:
 
 
 async def request_of(client: Client, described: ScheduleDescription) -> RunRequest | None:
-    """What a schedule starts, or None if that is no run of ours."""
+    """What a schedule starts, or None if that is no run of ours, or nothing that can be read."""
     action = described.schedule.action
     if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != wire.RUN_TASK:
         return None
-    return (await client.data_converter.decode(list(action.args), [RunRequest]))[0]
+    return await first_argument(client, action, RunRequest)
+
+
+async def first_argument(client: Client, action: ScheduleActionStartWorkflow, kind: type[T]) -> T | None:
+    """What an action is handed, or None if a hand has put something else there."""
+    try:
+        return (await client.data_converter.decode(list(action.args), [kind]))[0]
+    except (ValueError, RuntimeError, LookupError, AttributeError):  # the last: the SDK's word for no argument
+        return None
 
 
 def _differences(now: Schedule, made: RunRequest | None, request: RunRequest, queue: str) -> Iterator[str]:

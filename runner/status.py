@@ -5,6 +5,7 @@ The claim to write is kept in the status itself. It keeps two watchers apart, no
 """
 
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from runner.apply import ReadError, WriteError
-from runner.schedules import keywords
+from runner.schedules import first_argument, keywords
 from schemas import wire
 from schemas.sync_status import MOST_PROBLEMS, SyncStatus
 
@@ -57,7 +58,7 @@ class Status:
         action = described.schedule.action
         if not isinstance(action, ScheduleActionStartWorkflow):
             return None
-        self._last = (await self.client.data_converter.decode(list(action.args), [SyncStatus]))[0]
+        self._last = await first_argument(self.client, action, SyncStatus)
         return self._last
 
     async def other_writer(self, now: datetime) -> str:
@@ -75,19 +76,18 @@ class Status:
             status = status.model_copy(update={"wrote_at": last.wrote_at, "wrote": last.wrote})
         if last and not _is_news(status, last):
             return
-        schedule = _schedule(status)
+        schedule, id_ = _schedule(status), wire.status_id(self.owner)
+        marks = keywords({wire.OWNER: self.owner})
 
         def updated(_now: ScheduleUpdateInput) -> ScheduleUpdate:
-            return ScheduleUpdate(schedule, search_attributes=keywords({wire.OWNER: self.owner}))
+            return ScheduleUpdate(schedule, search_attributes=marks)
 
-        id_ = wire.status_id(self.owner)
         try:
             if last is None:
-                marks = keywords({wire.OWNER: self.owner})
-                await self.client.create_schedule(id_, schedule, search_attributes=marks)
-            else:
-                await self.client.get_schedule_handle(id_).update(updated)
-        except ScheduleAlreadyRunningError:
+                with suppress(ScheduleAlreadyRunningError):  # then it holds another's status, or nothing readable
+                    await self.client.create_schedule(id_, schedule, search_attributes=marks)
+                    self._last = status
+                    return
             await self.client.get_schedule_handle(id_).update(updated)
         except RPCError as error:
             raise WriteError(error.message) from error

@@ -35,7 +35,7 @@ class _Spot(NamedTuple):
 async def changes(root: Path, *, polling: bool | None = None) -> AsyncGenerator[None]:
     """Yield once the watch stands, and then after every burst of changes below `root`, for ever.
 
-    Who looks at the folder after each misses nothing that can be seen. `polling` overrides `needs_polling`.
+    Who looks at the folder after each misses nothing that can be seen. `polling` overrides what `is_blind` says.
     """
     told = asyncio.Event()
     watching = asyncio.create_task(_watch(root, told, polling=polling))
@@ -59,13 +59,8 @@ async def changes(root: Path, *, polling: bool | None = None) -> AsyncGenerator[
         await asyncio.gather(watching, return_exceptions=True)
 
 
-def needs_polling(root: Path) -> bool:
-    """Whether the kernel may not tell of every change below `root`."""
-    return _spot(root).blind
-
-
 def is_blind(mounts: str, target: str, *, linked: bool, config_map: bool) -> bool:
-    """The same, from the text of /proc/self/mountinfo and what is known of the folder."""
+    """Whether the kernel may not tell of every change below a folder, from the text of /proc/self/mountinfo."""
     # inotify follows what a folder is, not its path: a swapped link, a mount over it or in it, other machines.
     nearest, kind, inside = "", "", target.rstrip("/") + "/"
     for line in mounts.splitlines():

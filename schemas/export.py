@@ -1,7 +1,7 @@
 """The task file's JSON Schema, made from the types: one file for editors, CI and our own reader.
 
 Draft-07, in the shape that editors complete well: no `null` branches, references written out, a message
-with every pattern. `python -m schemas.export` writes the two schema files, `--check` only compares.
+with every pattern. `python -m schemas.export` writes the schema files, `--check` only compares.
 """
 
 import copy
@@ -65,6 +65,7 @@ GOAL_MISSING = "`goal` is missing: add a line such as `goal: Summarise yesterday
 
 def task_schema(*, toolkits: Iterable[str] = (), channels: Iterable[str] = ()) -> Fragment:
     """The schema of a task file. What a server has is offered for completion, and restricts nothing."""
+    every_input = {"doNotSuggest": True, "additionalProperties": spelling.WITHOUT_DEFAULT}
     made = _polished(_generated(Task), _offer(tuple(toolkits), tuple(channels)))
     properties = made["properties"]
     return {
@@ -76,7 +77,7 @@ def task_schema(*, toolkits: Iterable[str] = (), channels: Iterable[str] = ()) -
             {"required": ["goal"], "errorMessage": GOAL_MISSING},
             {
                 "if": {"required": ["cron"]},
-                "then": {"properties": {"inputs": {"doNotSuggest": True, **_every_input(spelling.WITHOUT_DEFAULT)}}},
+                "then": {"properties": {"inputs": every_input}},
             },
         ],
         "definitions": {"jsonSchema": _polished(spelling.JSON_SCHEMA)},
@@ -217,10 +218,6 @@ def _not(word: str, message: str, fix: str) -> Fragment:
     return {"if": {"const": word}, "then": {"pattern": "^$", "errorMessage": message}}
 
 
-def _every_input(schema: Fragment) -> Fragment:
-    return {"additionalProperties": schema}
-
-
 def _offer(toolkits: tuple[str, ...], channels: tuple[str, ...]) -> Callable[[Fragment], Fragment]:
     offers = {"toolkit": sorted(toolkits), "channel": sorted(channels), "timezone": [*known_zones()]}
 
@@ -248,7 +245,7 @@ FILES: dict[str, Callable[[], Fragment]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Write both files beside this module, or with `--check` say which of them are out of date."""
+    """Write the files beside this module, or with `--check` say which of them are out of date."""
     old: list[str] = []
     for name, make in FILES.items():
         path, text = Path(__file__).with_name(name), schema_text(make())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.files import scan
-from runner.watch import _look, changes, is_blind, needs_polling
+from runner.watch import _look, _spot, changes, is_blind
 
 pytestmark = pytest.mark.slow  # each waits for the quiet after two changes
 
@@ -370,13 +370,13 @@ def test_without_mounts_links_and_config_maps_decide() -> None:
 
 
 def test_what_the_folder_says(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not needs_polling(root)
-    assert not needs_polling(root / ".." / "tasks")
+    assert not _spot(root).blind
+    assert not _spot(root / ".." / "tasks").blind
     monkeypatch.chdir(root)
-    assert not needs_polling(Path())
-    assert needs_polling(root / "gone")
+    assert not _spot(Path()).blind
+    assert _spot(root / "gone").blind
     (root.parent / "link").symlink_to("tasks")
-    assert needs_polling(root.parent / "link")
-    assert needs_polling(root.parent / "link" / "team")
+    assert _spot(root.parent / "link").blind
+    assert _spot(root.parent / "link" / "team").blind
     (root / "..data").symlink_to("team")
-    assert needs_polling(root)
+    assert _spot(root).blind

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from temporalio.client import (
     Client,
+    Schedule,
     ScheduleActionStartWorkflow,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
+    ScheduleSpec,
+    ScheduleState,
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
@@ -245,3 +248,39 @@ async def test_a_watching_sync_tells_its_status_and_leaves_it(client: Client, ro
     assert await other.other_writer(datetime.now(UTC)) == ""
     standing_by.cancel()
     await asyncio.gather(standing_by, return_exceptions=True)
+
+
+@pytest.mark.parametrize("args", [[], ["something else"]])
+async def test_an_action_that_holds_nothing_of_ours_is_put_right(
+    client: Client, root: Path, unique: str, args: list[str]
+) -> None:
+    write(root, f"a{unique}", more="cron: '@daily'\n")
+    sync = syncing(client, root, unique)
+    await settled(sync, client, unique, {f"a{unique}"})
+    handle = client.get_schedule_handle(wire.schedule_id(f"a{unique}"))
+
+    def by_hand(now: ScheduleUpdateInput) -> ScheduleUpdate:
+        schedule = now.description.schedule
+        schedule.action = ScheduleActionStartWorkflow(wire.RUN_TASK, args=args, id="x", task_queue="q")
+        return ScheduleUpdate(schedule)
+
+    await handle.update(by_hand)
+    assert await find_task(client, f"a{unique}") is None
+    assert [action.reason for action in (await sync.round()).plan.actions] == [
+        "somebody changed what it starts by hand"
+    ]
+    assert await find_task(client, f"a{unique}") is not None
+
+
+async def test_a_status_that_cannot_be_read_is_written_anew(client: Client, root: Path, unique: str) -> None:
+    write(root, f"a{unique}")
+    await syncing(client, root, unique).round()
+    action = ScheduleActionStartWorkflow("goalfile-sync-status", "rubbish", id="x", task_queue="q")
+    schedule = Schedule(action=action, spec=ScheduleSpec(), state=ScheduleState(paused=True))
+    await client.create_schedule(wire.status_id(unique), schedule)
+    status = Status(client, unique, "here")
+    assert await status.other_writer(datetime.now(UTC)) == ""
+    await status.write((await syncing(client, root, unique).round()).status(unique, "here"))
+    kept = await Status(client, unique).read()
+    assert kept is not None
+    assert kept.instance == "here"
