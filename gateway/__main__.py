@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from gateway.catalog import Names, Toolkits  # noqa: PLC0415
     from gateway.settings import SettingsError, settings_from_environment  # noqa: PLC0415
     from gateway.temporal import connector  # noqa: PLC0415
+    from schemas.redaction import quiet_secrets  # noqa: PLC0415
 
     try:
         settings = settings_from_environment()
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = Names(settings.config, toolkits)
     server = Server(
         Config(
-            create_app(connector(settings.temporal), queue=settings.queue, names=names),
+            create_app(connector(settings.temporal, settings.keys), queue=settings.queue, names=names),
             lifespan="off",
             ws="none",
             log_level="warning",
@@ -67,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             timeout_graceful_shutdown=3,
         )
     )
+    quiet_secrets(settings.secrets)  # after uvicorn has set up its own logging
     if asked.exit_with_stdin:
         threading.Thread(target=_stop_at_end_of_stdin, args=(server,), daemon=True).start()
     name = f"[{asked.host.strip('[]')}]" if ":" in asked.host else asked.host

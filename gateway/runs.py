@@ -48,13 +48,13 @@ from gateway.views import (
 from schemas import wire
 from schemas.inputs import settle_inputs
 from schemas.run import ENDED, Progress, RunRequest, RunResult
+from schemas.sealing import CannotOpen
 from schemas.spelling import NAME_PATTERN
 from schemas.sync_status import SyncStatus
 from schemas.task import Task
 
 _QUERY = 2.0  # seconds; without a worker a query hangs until its deadline
 _PREFIX = wire.schedule_id("")
-_RUNS = f"{wire.ALL_RUNS} AND ExecutionStatus != 'ContinuedAsNew'"
 _TASK, _STATUS, _DIGEST, _SCHEDULED_BY = (
     SearchAttributeKey.for_keyword(name) for name in (wire.TASK, wire.STATUS, wire.DIGEST, "TemporalScheduledById")
 )
@@ -144,7 +144,7 @@ class Runs:
     async def recent(self, limit: int) -> tuple[RunView, ...]:
         """At most `limit` runs, newest first: those still going, then those that ended last."""
         async with self._temporal.ask() as client:
-            listed = client.list_workflows(_RUNS, limit=limit, page_size=limit, rpc_timeout=CALL)
+            listed = client.list_workflows(wire.LISTED_RUNS, limit=limit, page_size=limit, rpc_timeout=CALL)
             return newest_first([view_from_outside(_execution(entry)) async for entry in listed])
 
     async def tasks(self) -> tuple[TaskView, ...]:
@@ -223,6 +223,8 @@ async def _ended(client: Client, execution: Execution) -> RunView:
     handle = client.get_workflow_handle(execution.id, result_type=RunResult)
     try:
         return view_at_the_end(execution, await handle.result(follow_runs=False, rpc_timeout=CALL))
+    except CannotOpen as error:
+        return view_from_outside(execution, f"its result cannot be read: {error}")
     except UNREADABLE:
         return view_from_outside(execution, "its result was written by another version of Goalfile")
 
@@ -262,5 +264,7 @@ async def _request_of(client: Client, name: str) -> RunRequest | None:
     try:
         (stored,) = await found.data_converter.decode(action.args, [RunRequest])
         return RunRequest.model_validate(stored)  # bytes, say, come as they are whatever was asked for
+    except CannotOpen as error:
+        raise TaskUnreadable(f"Task {name} cannot be read: {error}") from None
     except UNREADABLE:
         raise TaskUnreadable(f"Task {name} was stored by another version of Goalfile; sync it again.") from None

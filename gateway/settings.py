@@ -15,8 +15,9 @@ from temporalio.envconfig import ClientConfig, ClientConnectConfig
 
 from gateway.guard import is_this_machine
 from schemas import wire
-from schemas.config import CONFIG_FILE, Config, load_config
+from schemas.config import CONFIG_FILE, Config, load_config, references
 from schemas.document import MAX_BYTES
+from schemas.sealing import Keyring, configured_keys
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 
@@ -44,6 +45,12 @@ class Settings:
     composio_url: str | None = None
     """`COMPOSIO_BASE_URL`; None is Composio's own."""
 
+    keys: Keyring | None = None
+    """What is written to Temporal is encrypted with the first of them; None encrypts nothing."""
+
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Every secret among all this: what no log may show."""
+
 
 def read_settings(environ: Mapping[str, str], folder: Path = Path()) -> Settings:
     """Read an environment, and the configuration file that it names or that is in `folder`.
@@ -65,7 +72,20 @@ def read_settings(environ: Mapping[str, str], folder: Path = Path()) -> Settings
     if key and url and not _may_carry_a_key(url):
         raise SettingsError("COMPOSIO_BASE_URL must be an https:// address (http:// on this machine), or unset")
     config = _read_config(environ.get("GOALFILE_CONFIG", ""), folder)
-    return Settings(temporal=temporal, queue=queue, config=config, composio_key=key or None, composio_url=url or None)
+    try:
+        keys = configured_keys(config, environ)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    secrets = (key, temporal.get("api_key"), *(environ.get(name) for name in references(config)))
+    return Settings(
+        temporal=temporal,
+        queue=queue,
+        config=config,
+        composio_key=key or None,
+        composio_url=url or None,
+        keys=keys,
+        secrets=tuple(filter(None, secrets)),
+    )
 
 
 def settings_from_environment() -> Settings:

@@ -10,11 +10,12 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConnectConfig
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
+from gateway.codec import data_converter
 from gateway.problems import TemporalRefused, Unreachable
+from schemas.sealing import CannotOpen, Keyring
 
 LOG = logging.getLogger("gateway")
 Connect = Callable[[], Awaitable[Client]]
@@ -28,8 +29,8 @@ CALL = timedelta(seconds=4)
 SIDE_BY_SIDE = 16
 """Schedules that one answer looks at side by side."""
 
-UNREADABLE = (ValueError, RuntimeError, KeyError, AttributeError)
-"""How the SDK says that a payload is not as expected; the last, that there is none."""
+UNREADABLE = (ValueError, RuntimeError, KeyError, AttributeError, CannotOpen)
+"""How the SDK says that a payload is not as expected; the last but one, that there is none; the last, no key."""
 
 _NOT_NOW = "Temporal does not answer; try again shortly."
 _SILENT = frozenset(
@@ -42,12 +43,12 @@ _SILENT = frozenset(
 )
 
 
-def connector(config: ClientConnectConfig) -> Connect:
+def connector(config: ClientConnectConfig, keys: Keyring | None = None) -> Connect:
     """How to connect with these settings. Left alone, the SDK would retry behind a caller for ten seconds."""
     retries = RetryConfig(max_retries=4, max_elapsed_time_millis=2_000)
 
     async def connect() -> Client:
-        return await Client.connect(**config, data_converter=pydantic_data_converter, retry_config=retries)
+        return await Client.connect(**config, data_converter=data_converter(keys), retry_config=retries)
 
     return connect
 
@@ -77,6 +78,9 @@ class Connection:
         except RPCError as error:
             LOG.warning("Temporal: %s: %s", error.status.name, error.message[:500])
             raise _refusal(error, doubt) from None
+        except CannotOpen as error:
+            LOG.warning("Temporal: %s", error)
+            raise TemporalRefused(f"What Temporal keeps of this cannot be read: {error}") from None
 
     async def _connected(self) -> Client:
         async with self._connecting:

@@ -1,4 +1,4 @@
-"""What task files may name here: asked of a gateway, or read from the server's configuration file.
+"""What task files may name and ask for: asked of a gateway, or read from the server's configuration file.
 
 A gateway that does not answer is said to be unreachable; nothing is guessed in its place.
 """
@@ -13,7 +13,7 @@ from runner.exits import Failed
 from runner.files import read_file
 from runner.settings import Settings
 from schemas.catalog import Catalog
-from schemas.config import CONFIG_FILE, load_config
+from schemas.config import CONFIG_FILE, Config, load_config
 
 _WITHIN = httpx.Timeout(15.0, connect=5.0)
 
@@ -53,8 +53,8 @@ def find_config(settings: Settings, root: Path) -> Path | None:
     return settings.config or next((each / CONFIG_FILE for each in line if (each / CONFIG_FILE).is_file()), None)
 
 
-def configured(settings: Settings, root: Path) -> Catalog | None:
-    """What the server's configuration lets tasks name; None if there is no such file.
+def configuration(settings: Settings, root: Path) -> Config | None:
+    """The server's configuration; None if there is no such file. `root` is the tasks folder.
 
     Raises Failed with every problem if the file is wrong, or if it was named and is not there.
     """
@@ -67,4 +67,10 @@ def configured(settings: Settings, root: Path) -> Catalog | None:
         raise Failed(f"{path}: {error.strerror}") from error
     if loaded.config is None:
         raise Failed("; ".join(problem.concise() for problem in loaded.problems))
-    return loaded.config.catalog()
+    return loaded.config
+
+
+def configured(settings: Settings, root: Path) -> Catalog | None:
+    """What the server's configuration lets tasks name and ask for. Otherwise as `configuration`."""
+    config = configuration(settings, root)
+    return None if config is None else config.catalog()

@@ -4,13 +4,15 @@ Data goes to stdout, everything else to stderr.
 """
 
 import json
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from runner import cli_operate, cli_people
 from runner.exits import Failed
+from runner.session import AS_JSON as _JSON
+from runner.session import config_now, settings_now, with_server
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from runner.sync import Sync
     from schemas.catalog import Catalog
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
 _FORMATS = ("full", "concise", "json", "github", "sarif", "junit")
 _ROOT = click.Path(path_type=Path)
 
@@ -46,9 +47,13 @@ def dev(root: Path, port: int | None, temporal_port: int | None, ui_port: int | 
     from runner.devserver import CannotStart  # noqa: PLC0415
 
     try:
-        composition.dev(root, _settings(), composition.Ports(port, temporal_port, ui_port))
+        composition.dev(root, settings_now(), composition.Ports(port, temporal_port, ui_port))
     except CannotStart as error:
         raise Failed(str(error)) from error
+
+
+for command in (*cli_people.COMMANDS, *cli_operate.COMMANDS):
+    goalfile.add_command(command)
 
 
 @goalfile.command()
@@ -81,7 +86,7 @@ def run(  # noqa: PLR0917 - click hands them over by name
 
     asked = cli_runs.Asked(name, file, goal, toolkit, inputs)
     waiting = cli_runs.Waiting(wait, timeout)
-    _with_server(lambda client, settings: cli_runs.run(client, settings, asked, waiting, as_json=as_json))
+    with_server(lambda client, settings: cli_runs.run(client, settings, asked, waiting, as_json=as_json))
 
 
 @goalfile.command()
@@ -92,7 +97,7 @@ def ps(task: str, limit: int, as_json: bool) -> None:
     """List runs, the newest first."""
     from runner import cli_runs  # noqa: PLC0415
 
-    _with_server(lambda client, _: cli_runs.ps(client, task, limit, as_json=as_json))
+    with_server(lambda client, _: cli_runs.ps(client, task, limit, as_json=as_json))
 
 
 @goalfile.command()
@@ -103,7 +108,17 @@ def logs(run_id: str, follow: bool, as_json: bool) -> None:
     """Tell what happened in a run, step by step. RUN may be the beginning of an id."""
     from runner import cli_runs  # noqa: PLC0415
 
-    _with_server(lambda client, _: cli_runs.logs(client, run_id, go_on=follow, as_json=as_json))
+    with_server(lambda client, _: cli_runs.logs(client, run_id, go_on=follow, as_json=as_json))
+
+
+@goalfile.command()
+@click.argument("run_id", metavar="RUN")
+@_JSON
+def retry(run_id: str, as_json: bool) -> None:
+    """Start an ended run once more, as its task was then. It makes its writes again."""
+    from runner import cli_runs  # noqa: PLC0415
+
+    with_server(lambda client, settings: cli_runs.retry(client, settings, run_id, as_json=as_json))
 
 
 @goalfile.command()
@@ -113,7 +128,7 @@ def cancel(run_id: str, as_json: bool) -> None:
     """Ask a run to stop. A write in flight is finished first."""
     from runner import cli_runs  # noqa: PLC0415
 
-    _with_server(lambda client, _: cli_runs.cancel(client, run_id, as_json=as_json))
+    with_server(lambda client, _: cli_runs.cancel(client, run_id, as_json=as_json))
 
 
 @goalfile.command()
@@ -124,11 +139,11 @@ def cancel(run_id: str, as_json: bool) -> None:
 def validate(paths: tuple[Path, ...], style: str, as_json: bool, online: bool) -> None:
     """Check task files: every problem of every file in one go. PATHS default to tasks/."""
     from runner import cli_files  # noqa: PLC0415
+    from runner.catalog import configured  # noqa: PLC0415
 
-    settings = _settings()
-    catalog = _catalog(settings) if online else None
-    style = "json" if as_json else style
-    cli_files.validate(paths or (Path("tasks"),), style, catalog, in_github=settings.in_github)
+    settings, paths = settings_now(), paths or (Path("tasks"),)
+    catalog = _catalog(settings) if online else configured(settings, paths[0])
+    cli_files.validate(paths, "json" if as_json else style, catalog, in_github=settings.in_github)
 
 
 @goalfile.command()
@@ -138,9 +153,9 @@ def validate(paths: tuple[Path, ...], style: str, as_json: bool, online: bool) -
 def show(name: str, tasks: Path, as_json: bool) -> None:
     """Show a task as it runs: where each value comes from, and its next slots. NAME may be a file."""
     from runner import cli_tasks  # noqa: PLC0415
+    from runner.catalog import configured  # noqa: PLC0415
 
-    _settings()
-    cli_tasks.show_task(name, tasks, as_json=as_json)
+    cli_tasks.show_task(name, tasks, configured(settings_now(), tasks), as_json=as_json)
 
 
 @goalfile.command()
@@ -167,7 +182,7 @@ def new(  # noqa: PLR0917 - click hands them over by name
     """Write a new task file. NAME may name a folder: team/report."""
     from runner import cli_tasks  # noqa: PLC0415
 
-    _settings()
+    settings_now()
     draft = cli_tasks.Draft(name, goal, toolkit, cron, timezone, notify, description)
     cli_tasks.new(draft, tasks, as_json=as_json)
 
@@ -180,7 +195,7 @@ def init(folder: Path, tasks: str, as_json: bool) -> None:
     """Set a repository up: tasks folder, editor, pre-commit hook, GitHub workflow. Safe to repeat."""
     from runner import cli_tasks  # noqa: PLC0415
 
-    _settings()
+    settings_now()
     cli_tasks.init(folder, tasks, as_json=as_json)
 
 
@@ -193,7 +208,7 @@ def schema(kind: str, server: str | None) -> None:
 
     if kind == "config" and server is not None:
         raise click.UsageError("--server goes with task and defaults: a configuration is what a server has")
-    settings = _settings()
+    settings = settings_now()
     if kind == "config":
         made = export.config_schema()
     else:
@@ -215,7 +230,7 @@ def plan(root: Path, exit_code: bool, as_json: bool) -> None:
         syncing = _sync(client, root, settings)
         await cli_files.plan(client, syncing, settings, as_json=as_json, exit_code=exit_code)
 
-    _with_server(do)
+    with_server(do)
 
 
 @goalfile.command()
@@ -242,7 +257,7 @@ def sync(root: Path, watch: bool, confirm: str, adopt: tuple[str, ...], as_json:
             released = cli_files.Released(confirm, frozenset(adopt))
             await cli_files.sync(client, _sync(client, root, settings), released, as_json=as_json)
 
-    _with_server(do)
+    with_server(do)
 
 
 @goalfile.command()
@@ -258,7 +273,7 @@ def verify(tasks: tuple[str, ...], since: str, as_json: bool) -> None:
         span = parse_duration(since)
     except ValueError as error:
         raise click.UsageError(f"--since: {error}") from error
-    _with_server(lambda client, settings: cli_verify.verify(client, settings, span, tasks, as_json=as_json))
+    with_server(lambda client, settings: cli_verify.verify(client, settings, span, tasks, as_json=as_json))
 
 
 @goalfile.command()
@@ -266,20 +281,30 @@ def verify(tasks: tuple[str, ...], since: str, as_json: bool) -> None:
 @click.option("--exit-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
 def worker(scripted: bool, exit_with_stdin: bool) -> None:
     """Execute runs until told to stop; then finish the steps in flight."""
-    from runner import server, worker  # noqa: PLC0415
-    from runner.activities import Activities  # noqa: PLC0415
+    from runner import equipment, server, worker  # noqa: PLC0415
+    from runner.telemetry import NoTelemetry, Telemetry, start  # noqa: PLC0415
+
+    settings = settings_now()
+    config = config_now(settings)
+    try:
+        reporting = start(Telemetry(settings.metrics, settings.traces))
+    except NoTelemetry as error:
+        raise Failed(str(error), 2) from error
 
     async def serve(client: "Client", settings: "Settings") -> None:
         try:
-            model = worker.choose_model(settings, scripted=scripted)
-        except worker.NoModel as error:
+            activities = equipment.equip(client, settings, config, scripted=scripted, spans=reporting.spans)
+        except (equipment.NoModel, ValueError) as error:
             raise Failed(str(error), 2) from error
-        activities = Activities(model, worker.choose_toolkits(settings, scripted=scripted))
         await server.register_search_attributes(client)
         click.echo(f"working on queue {settings.queue} of {client.service_client.config.target_host}", err=True)
+        worker.keep_secrets(settings, config)
         await worker.serve(client, settings, activities, exit_with_stdin=exit_with_stdin)
 
-    _with_server(serve)
+    try:
+        with_server(serve, reporting=reporting)
+    finally:
+        reporting.close()
 
 
 @goalfile.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
@@ -301,17 +326,6 @@ def version(as_json: bool) -> None:
 
     said = version_of("goalfile")
     click.echo(json.dumps({"version": said}) if as_json else said)
-
-
-def _settings() -> "Settings":
-    from runner.settings import read_settings  # noqa: PLC0415
-
-    try:
-        settings = read_settings()
-    except ValueError as error:
-        raise Failed(str(error), 2) from error
-    click.get_current_context().color = settings.color
-    return settings
 
 
 def _catalog(settings: "Settings", server: str | None = None) -> "Catalog":
@@ -336,25 +350,3 @@ def _watching(client: "Client", root: Path, settings: "Settings") -> "tuple[Sync
     from runner.status import Status, this_instance  # noqa: PLC0415
 
     return _sync(client, root, settings), Status(client, settings.owner, this_instance(root))
-
-
-def _with_server(do: "Callable[[Client, Settings], Coroutine[Any, Any, None]]") -> None:
-    """Connect and do it, with every failure of the server as one line."""
-    import asyncio  # noqa: PLC0415
-
-    from temporalio.service import RPCError, RPCStatusCode  # noqa: PLC0415
-
-    from runner.server import Unreachable, connect  # noqa: PLC0415
-
-    settings = _settings()
-
-    async def all_of_it() -> None:
-        try:
-            await do(await connect(settings), settings)
-        except Unreachable as error:
-            raise Failed(str(error), 3) from error
-        except RPCError as error:
-            code = 4 if error.status == RPCStatusCode.PERMISSION_DENIED else 3
-            raise Failed(f"the Temporal server refused or did not answer: {error.message}", code) from error
-
-    asyncio.run(all_of_it())

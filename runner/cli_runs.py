@@ -15,12 +15,15 @@ import click
 from temporalio.client import Client
 
 from runner import show
+from runner.catalog import configured
 from runner.exits import Failed
 from runner.files import read_alone
-from runner.runs import Line, NoSuchRun, Run, cancel_run, find_run, follow, list_runs, result_of, start_run
+from runner.following import Line, follow
+from runner.runs import NoSuchRun, Run, cancel_run, find_run, list_runs, request_of, result_of, start_run
 from runner.schedules import TemporalSchedules, find_task
 from runner.settings import Settings
 from runner.wanted import above, read_defaults
+from schemas.catalog import Catalog
 from schemas.inputs import settle_inputs
 from schemas.load import load_task
 from schemas.run import ENDED, RunRequest, RunResult, Source
@@ -49,7 +52,7 @@ class Waiting:
 
 async def run(client: Client, settings: Settings, asked: Asked, waiting: Waiting, *, as_json: bool) -> None:
     """`goalfile run`."""
-    request = await _request(client, asked)
+    request = await _request(client, settings, asked)
     run_id = await start_run(client, request, settings.queue)
     if not waiting.wait:
         click.echo(json.dumps({"id": run_id}) if as_json else run_id)
@@ -71,13 +74,13 @@ async def run(client: Client, settings: Settings, asked: Asked, waiting: Waiting
         raise SystemExit(1)
 
 
-async def _request(client: Client, asked: Asked) -> RunRequest:
+async def _request(client: Client, settings: Settings, asked: Asked) -> RunRequest:
     if asked.goal is not None:
         task, source = Task(goal=asked.goal, toolkit=asked.toolkit), Source()
         if not asked.goal.strip():
             raise Failed("the goal is empty", 2)
     elif asked.file is not None:
-        task, source = _from_file(asked.file)
+        task, source = _from_file(asked.file, configured(settings, asked.file))
     else:
         task, source = await _from_server(client, asked.name or "")
     try:
@@ -94,13 +97,13 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _from_file(path: Path) -> tuple[Task, Source]:
+def _from_file(path: Path, catalog: Catalog | None) -> tuple[Task, Source]:
     try:
         *defaults, file = read_alone(path)
     except OSError as error:
         raise Failed(f"{path}: {error.strerror}") from error
-    layers = above(file, read_defaults(defaults))
-    loaded = load_task(file.raw, file.path, layers)
+    layers = above(file, read_defaults(defaults, catalog))
+    loaded = load_task(file.raw, file.path, layers, catalog, file.folder)
     if loaded.task is None:
         sources = {each.path: each.raw.decode("utf-8-sig", "replace") for each in (file, *defaults)}
         for problem in (*loaded.problems, *(problem for layer in layers for problem in layer.problems)):
@@ -126,10 +129,13 @@ def _print_result(run_id: str, result: RunResult, *, as_json: bool) -> None:
     took = show.length(result.ended_at - result.started_at)
     calls = sum(step.kind == "call" for step in result.steps)
     tokens = f"{result.usage.total:,} tokens"
-    reason = f": {result.reason}" if result.reason else ""
-    size = f"{took}, {len(result.steps) - calls} turns, {calls} calls, {tokens}"
+    reason = f": {show.in_a_line(result.reason)}" if result.reason else ""
+    cost = "" if result.cost_usd is None else f", ${result.cost_usd:.4f}"
+    size = f"{took}, {len(result.steps) - calls} turns, {calls} calls, {tokens}{cost}"
     click.echo(f"{show.mark(result.status)}{reason}  {run_id}  {size}", err=True)
-    if result.summary:
+    if result.output is not None:
+        click.echo(show.safe(json.dumps(result.output, indent=2, ensure_ascii=False)))
+    elif result.summary:
         click.echo(show.safe(result.summary))
 
 
@@ -162,6 +168,17 @@ async def cancel(client: Client, given: str, *, as_json: bool) -> None:
     await cancel_run(client, found)
     click.echo(json.dumps({"id": found.id}) if as_json else found.id)
     click.echo("asked to stop; a write in flight is finished first", err=True)
+
+
+async def retry(client: Client, settings: Settings, given: str, *, as_json: bool) -> None:
+    """`goalfile retry`."""
+    found = await _find(client, given)
+    if found.status not in ENDED:
+        raise Failed(f"{found.id} is still {found.status}; cancel it first: goalfile cancel {found.id}")
+    request = (await request_of(client, found)).model_copy(update={"trigger": "cli"})
+    run_id = await start_run(client, request, settings.queue)
+    click.echo(json.dumps({"id": run_id}) if as_json else run_id)
+    click.echo(f"started, as the task was then; follow it with: goalfile logs -f {run_id}", err=True)
 
 
 async def _find(client: Client, given: str) -> Run:

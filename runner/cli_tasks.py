@@ -22,6 +22,7 @@ from runner.exits import Failed
 from runner.files import SourceUnavailable, TaskFile, read_alone, scan
 from runner.wanted import above, read_defaults, read_wanted
 from runner.words import WordsError, to_cron
+from schemas.catalog import Catalog
 from schemas.export import FILES, schema_text
 from schemas.load import DEFAULTS_FILE
 from schemas.problem import Problem
@@ -45,10 +46,10 @@ class Draft:
     description: str
 
 
-def show_task(name: str, root: Path, *, as_json: bool) -> None:
+def show_task(name: str, root: Path, catalog: Catalog | None, *, as_json: bool) -> None:
     """`goalfile show`. NAME is a task's name, or the path of its file."""
     files = _read(name, root)
-    wanted = read_wanted(files)
+    wanted = read_wanted(files, catalog)
     by_path = {path: told for told, paths in wanted.paths.items() for path in paths}
     name = by_path.get(files[-1].path, name) if name.endswith(_YAML) else name
     paths = wanted.paths.get(name)
@@ -57,7 +58,7 @@ def show_task(name: str, root: Path, *, as_json: bool) -> None:
         hint = f"did you mean `{meant}`?" if meant else f"known: {', '.join(sorted(wanted.paths)[:20]) or 'none'}"
         raise Failed(f"{root} holds no task named `{name}`; {hint}")
     file = next(each for each in files if each.path == paths[0])
-    layers = above(file, read_defaults(files))
+    layers = above(file, read_defaults(files, catalog))
     _tell(wanted.problems, files, {*paths, *(layer.document.file for layer in layers)})
     if name not in wanted.requests:
         raise Failed(f"{' and '.join(paths)} cannot run as {'it is' if len(paths) == 1 else 'they are'}")

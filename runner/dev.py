@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 from temporalio.client import Client
 
-from runner.catalog import configured, find_config
+from runner.catalog import configuration, find_config
 from runner.devserver import CannotStart, DevServer, exact_port, free_port, start_server
 from runner.processes import Child
 from runner.schedules import TemporalSchedules
@@ -27,6 +27,8 @@ from runner.server import Unreachable, connect, register_search_attributes
 from runner.settings import STATE_FOLDER, Settings, address_file
 from runner.status import Status, this_instance
 from runner.sync import Sync
+from schemas.config import Config
+from schemas.sealing import configured_keys
 
 GATEWAY_PORT = 7700
 _GATEWAY_WITHIN = 30.0
@@ -57,7 +59,8 @@ async def _run(root: Path, state: Path, settings: Settings, ports: Ports) -> Non
         choices = [exact_port(ports.gateway, "port")] if ports.gateway else [free_port(GATEWAY_PORT), free_port()]
         server = await _server(stack, state, ports)
         env = _environment(settings, root, server, state)
-        client = await _client(settings, server)
+        config = configuration(settings, root) or Config()
+        client = await _client(settings, config, server)
         await register_search_attributes(client)
         worker = _python("worker", ["runner", "worker", "--scripted"], env, state)
         await worker.start()
@@ -65,9 +68,14 @@ async def _run(root: Path, state: Path, settings: Settings, ports: Ports) -> Non
         gateway, port = await _gateway(choices, env, state)
         stack.push_async_callback(gateway.stop, 5.0)
         stack.enter_context(_addresses(state, server, port))
-        sync = Sync(TemporalSchedules(client, settings.queue), root, settings.owner, configured(settings, root))
+        sync = Sync(
+            TemporalSchedules(client, settings.queue),
+            root,
+            settings.owner,
+            config.catalog() if find_config(settings, root) else None,
+        )
         first = await sync.round()
-        screen = Screen(settings, root)
+        screen = Screen(settings, config, root)
         screen.open(server, port, worker, first)
         jobs = [
             asyncio.create_task(job)
@@ -109,9 +117,12 @@ async def _gateway(choices: list[int], env: dict[str, str], state: Path) -> tupl
     raise CannotStart(f"the gateway did not start: {said}")
 
 
-async def _client(settings: Settings, server: DevServer) -> Client:
+async def _client(settings: Settings, config: Config, server: DevServer) -> Client:
     try:
-        return await connect(replace(settings, temporal={"TEMPORAL_ADDRESS": server.address}), seconds=20)
+        here = replace(settings, temporal={"TEMPORAL_ADDRESS": server.address})
+        return await connect(here, seconds=20, keys=configured_keys(config, settings.environ))
+    except ValueError as error:
+        raise CannotStart(str(error)) from error
     except Unreachable as error:
         raise CannotStart(f"the Temporal server started but does not answer: {server.child.last_words()}") from error
 
@@ -130,6 +141,7 @@ def _environment(settings: Settings, root: Path, server: DevServer, state: Path)
         "GOALFILE_QUEUE": settings.queue,
         "GOALFILE_WORKSPACE": str(workspace),
         "PYTHONUNBUFFERED": "1",
+        "GOALFILE_ARTIFACTS": str(settings.artifacts or state / "artifacts"),
         **({"GOALFILE_CONFIG": str(config)} if config else {}),
     }
 

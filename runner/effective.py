@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from runner.writing import field_lines
 from schemas.cron import parse_cron
 from schemas.document import Document, Path, read_document
-from schemas.load import Defaults, merged, not_yet, origin
+from schemas.load import Defaults, merged, origin
 from schemas.slots import next_slots
 from schemas.task import Task
 
@@ -64,7 +64,7 @@ def _lines(
         yield Line(path, own, f"{source.file}:{source.place(path, key=True).line}")
     elif path == ("name",):
         yield Line(path, value, BY_FILE)
-    elif value not in (None, [], {}) and not any(path[: len(each)] == each for each in not_yet("task")):
+    elif value not in (None, [], {}):
         yield Line(path, value, BUILT_IN)
 
 

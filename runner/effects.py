@@ -1,4 +1,4 @@
-"""What a call does to the world, and what may be said about one whose end nobody saw.
+"""What a call does to the world, who must allow it, and what may be said about one whose end nobody saw.
 
 Only a call that provably never happened may be tried again. An unknown outcome is said to be
 unknown, never guessed.
@@ -20,17 +20,27 @@ REPEATABLE: frozenset[Effect] = frozenset({"read", "idempotent"})
 def fingerprint(tool: str, arguments: Mapping[str, Any]) -> str:
     """The same for the same tool with the same arguments, however their keys are ordered."""
     said = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-    return hashlib.sha256(f"{tool}\n{said}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{tool}\n{said}".encode(errors="replace")).hexdigest()[:16]
 
 
-def effect_id(seed: str, turn: int, index: int, print_: str) -> str:
-    """The identity of one intended call: the same over replay, retry and reset; never the model's."""
-    return hashlib.sha256(f"{seed}|{turn}|{index}|{print_}".encode()).hexdigest()[:32]
+def effect_id(seed: str, turn: int, index: int, again: int = 0) -> str:
+    """The identity of one intended call: the same over replay, retry and reset; never the model's.
+
+    It names the place in the run and not the arguments: after a reset the model may word the same
+    intention anew, and that is no second intention.
+    """
+    return f"{effects_of(seed)}{turn}-{index}{f'-{again}' if again else ''}"
+
+
+def effects_of(seed: str) -> str:
+    """What the ids of all effects of one run begin with."""
+    return f"{hashlib.sha256(seed.encode()).hexdigest()[:20]}-"
 
 
 def offered(tools: Iterable[Tool], rule: Tools) -> tuple[Tool, ...]:
     """The tools that a task admits, by its globs; deny beats allow."""
-    return tuple(t for t in tools if _any(t.name, rule.allow) and not _any(t.name, rule.deny))
+    admitted = (*rule.allow, *rule.ask)
+    return tuple(t for t in tools if _any(t.name, admitted) and not _any(t.name, rule.deny))
 
 
 def needs_approval(tool: Tool, rule: Tools) -> bool:
@@ -40,6 +50,11 @@ def needs_approval(tool: Tool, rule: Tools) -> bool:
 
 def _any(name: str, globs: Iterable[str]) -> bool:
     return any(fnmatchcase(name.upper(), glob.upper()) for glob in globs)
+
+
+def is_approved(call: ToolCall) -> bool:
+    """Whether a person allowed this call, with exactly these arguments."""
+    return call.approved == fingerprint(call.tool, call.arguments)
 
 
 def lost(call: ToolCall, why: str) -> ToolResult:
@@ -66,8 +81,8 @@ def for_model(result: ToolResult, call: ToolCall, tools: Iterable[Tool]) -> str:
     return result.content
 
 
-def clip(text: str, limit: int = 20_000) -> str:
-    """At most `limit` characters: head and tail, and how much is missing between them.
+def clip(text: str, limit: int = 20_000, kept: str = "") -> str:
+    """At most `limit` characters: head and tail, and how much is missing between them. `kept` says where it is.
 
     Half a character (a lone surrogate) becomes `?`: history could not store it, and an effect that
     happened would be reported as lost.
@@ -75,6 +90,7 @@ def clip(text: str, limit: int = 20_000) -> str:
     text = text.encode(errors="replace").decode()
     if len(text) <= limit:
         return text
-    half = (limit - 80) // 2
+    half = (limit - 80 - len(kept)) // 2
     left_out = len(text) - 2 * half
-    return f"{text[:half]}\n[... {left_out:,} of {len(text):,} characters left out ...]\n{text[-half:]}"
+    where = f"; {kept}" if kept else ""
+    return f"{text[:half]}\n[... {left_out:,} of {len(text):,} characters left out{where} ...]\n{text[-half:]}"

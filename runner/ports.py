@@ -1,19 +1,20 @@
 """What a run needs from the outside, and the two ways in which the outside can fail.
 
-Two small protocols, the values that cross them, and nothing that knows a vendor. Whether an error is
+Three small protocols, the values that cross them, and nothing that knows a vendor. Whether an error is
 permanent or transient is decided by the adapter, where the vendor is known; nobody decides it again.
 """
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from schemas.run import Usage
+from schemas.run import Notice, Usage
 
 Effect = Literal["read", "idempotent", "write", "destructive"]
 """What calling a tool does to the world. `write` is the pessimistic default."""
 
-CallState = Literal["done", "refused", "unknown", "not_run"]
-"""How a call ended. `refused`: the tool said no. `not_run`: provably never happened."""
+CallState = Literal["done", "refused", "unknown", "not_run", "denied"]
+"""How a call ended. `refused`: the tool said no. `not_run`: provably never happened.
+`denied`: a person did not allow it, so it was not made."""
 
 Block = dict[str, Any]
 """One content block of the Messages API, kept verbatim."""
@@ -62,6 +63,12 @@ class Reply:
     usage: Usage = field(default_factory=Usage)
     model: str = ""
     explanation: str = ""
+    lost: int = 0
+    """Earlier tries of the same question that may be billed although nobody heard their answer."""
+    output: Any = None
+    """The structured result in it, if the task wants one and it fits."""
+    output_fault: str = ""
+    """Why it is no structured result of the kind that the task wants."""
 
     @property
     def text(self) -> str:
@@ -85,6 +92,18 @@ class ToolCall:
     arguments: dict[str, Any]
     effect_id: str
     run_as: str | None = None
+    approved: str = ""
+    """Fingerprint of the tool and arguments that a person approved; without it nothing destructive is sent."""
+    of: tuple[str, str] | None = None
+    """Workflow and run id of the run that a write is made for, in a workflow of its own."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A toolkit that is not connected for a user. `link` is where a person connects it, if anybody knows."""
+
+    toolkit: str
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +126,8 @@ class TransientError(Exception):
     """Trying again may help: overload, a lost connection, a time-out.
 
     `retry_after` is the vendor's own wish in seconds. `sent` is False only when it is proven that
-    nothing reached the vendor's tool, so that even a write may be tried again.
+    nothing reached the vendor's tool, so that even a write may be tried again; of a model, that the
+    question was not billed.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, sent: bool = True) -> None:
@@ -131,10 +151,43 @@ class Toolkits(Protocol):
         """Every tool of these toolkits, in a stable order. An unknown toolkit is a PermanentError."""
         ...
 
+    async def missing(
+        self, toolkits: tuple[str, ...], run_as: str | None, *, links: bool = True
+    ) -> tuple[Missing, ...]:
+        """Those of these toolkits that are not connected for the user, each with a link to connect it.
+
+        `links=False` only looks: a link is made where the connection is to be, and stays there for a while.
+        """
+        ...
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Make one call, once. Returns `done` or `refused`; raises when it cannot tell.
 
         PermanentError: the call never happened and never will (no connection, bad key).
         TransientError: it did not happen (`sent=False`), or nobody knows (`sent=True`).
         """
+        ...
+
+
+class Notifier(Protocol):
+    """Something that tells people. Raises PermanentError or TransientError, never a vendor's exception."""
+
+    async def send(self, channel: str, notice: Notice) -> None:
+        """Tell one channel of the server's configuration, once. An unknown channel is a PermanentError."""
+        ...
+
+
+class Shelf(Protocol):
+    """Somewhere to keep a text that is too long for history."""
+
+    async def keep(self, run: str, call: str, text: str) -> str:
+        """Keep it, and return the name it has there; nothing if it could not be kept."""
+        ...
+
+
+class StopSwitch(Protocol):
+    """Whether a person has stopped everything."""
+
+    async def stopped(self) -> Any:
+        """Who stopped it and why, in words; None if nobody did. Raises TransientError if nobody can tell."""
         ...

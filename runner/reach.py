@@ -7,27 +7,29 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from schemas.task import Task
+from schemas.task import Task, Tools
 
 
 def newly_reachable(old: Task | None, new: Task) -> tuple[str, ...]:
     """In words, what the new task may use that the old one might not; nothing only if that is proven."""
-    if not (new.toolkit and new.tools.allow):
+    if not (new.toolkit and _admitted(new.tools)):
         return ()
-    had = set(old.toolkit) if old is not None and old.tools.allow else set[str]()
+    had = set(old.toolkit) if old is not None and _admitted(old.tools) else set[str]()
     words: list[str] = []
     if added := [name for name in dict.fromkeys(new.toolkit) if name not in had]:
-        only = "" if "*" in new.tools.allow else f", only {', '.join(new.tools.allow)}"
+        only = "" if "*" in _admitted(new.tools) else f", only {', '.join(_admitted(new.tools))}"
         words.append(f"new: {', '.join(added)}{only}")
     if old is None or had.isdisjoint(new.toolkit):
         return tuple(words)
     was, now = old.tools, new.tools
-    # A name that the new task admits is in one of its `allow`, and in none of its `deny`.
-    if not _all_in(now.allow, (*was.allow, *now.deny)):
+    # A name that the new task admits is in its `allow` or its `ask`, and in none of its `deny`.
+    if not _all_in(now.allow, (*_admitted(was), *now.deny)):
         words.append(_changed("tools.allow", was.allow, now.allow))
+    if not _all_in(now.ask, (*_admitted(was), *now.deny)):
+        words.append(_changed("tools.ask", was.ask, now.ask))
     if not _all_in(was.deny, now.deny):
         words.append(_changed("tools.deny", was.deny, now.deny))
-    if not _all_in(was.ask, (*now.ask, *now.deny)):
+    if _all_in(now.ask, (*_admitted(was), *now.deny)) and not _all_in(was.ask, (*now.ask, *now.deny)):
         words.append(_changed("tools.ask", was.ask, now.ask))
     if old.run_as != new.run_as:
         words.append(f"acts for {_user(new)} instead of {_user(old)}")
@@ -45,6 +47,10 @@ def missing_connections(
         return None
     active = connected.get(task.run_as or default_user, frozenset[str]())
     return tuple(name for name in dict.fromkeys(task.toolkit) if name not in active)
+
+
+def _admitted(tools: Tools) -> tuple[str, ...]:
+    return (*tools.allow, *tools.ask)
 
 
 def _user(task: Task) -> str:

@@ -33,6 +33,7 @@ from runner.plan import DISABLED, Existing
 from schemas import wire
 from schemas.cron import Range, parse_cron
 from schemas.run import RunRequest
+from schemas.sealing import CannotOpen
 
 T = TypeVar("T")
 
@@ -125,7 +126,10 @@ class TemporalSchedules:
             if error.status == RPCStatusCode.NOT_FOUND:
                 return None
             raise ReadError(error.message) from error
-        now, made = described.schedule, await request_of(self._client, described)
+        try:
+            now, made = described.schedule, await request_of(self._client, described)
+        except CannotOpen as error:
+            raise ReadError(str(error)) from error
         return _existing(
             said(described.typed_search_attributes),
             paused=now.state.paused,

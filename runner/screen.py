@@ -16,10 +16,13 @@ from temporalio.service import RPCError
 
 from runner import show
 from runner.devserver import DevServer
+from runner.equipment import base_url, default_model, is_scripted
+from runner.following import follow
 from runner.processes import Child
-from runner.runs import Run, follow, list_runs
+from runner.runs import Run, list_runs
 from runner.settings import STATE_FOLDER, Settings
 from runner.sync import Round
+from schemas.config import Config
 from schemas.run import ENDED
 
 _LOOK_EVERY = 1.0
@@ -28,8 +31,8 @@ _LOOK_EVERY = 1.0
 class Screen:
     """What one `goalfile dev` prints."""
 
-    def __init__(self, settings: Settings, root: Path) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, config: Config, root: Path) -> None:
+        self._settings, self._config = settings, config
         self._root = root
         self._said: set[str] = set()
         """What the last round complained of: a rescan every 30 seconds must not say it again."""
@@ -92,11 +95,12 @@ class Screen:
         click.echo(f"{datetime.now():%H:%M:%S} {text}")  # noqa: DTZ005 - the reader's wall clock
 
     def _thinking(self) -> str:
-        if self._settings.scripted_model:
+        if is_scripted(self._settings, self._config):
             return "scripted: without ANTHROPIC_API_KEY no model is asked; all else is real"
-        return f"{self._settings.model} at {self._settings.anthropic_base_url or 'Anthropic'}"
+        at = base_url(self._settings, self._config) or self._config.model.provider.capitalize()
+        return f"{default_model(self._settings, self._config)} at {at}"
 
     def _tools(self) -> str:
-        if self._settings.scripted_toolkits:
+        if is_scripted(self._settings, self._config) or not self._settings.composio_key:
             return f"scripted: each toolkit is a folder in {STATE_FOLDER}/workspace"
         return "Composio"

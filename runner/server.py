@@ -9,24 +9,32 @@ from collections.abc import Sequence
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError
 
+from runner.codec import data_converter
 from runner.settings import Settings
+from runner.telemetry import Reporting
 from schemas import wire
+from schemas.sealing import Keyring
 
 
 class Unreachable(Exception):  # noqa: N818 - it reads as a state of the server
     """The Temporal server does not answer, or refuses us."""
 
 
-async def connect(settings: Settings, seconds: float = 5.0) -> Client:
-    """A client for the server that TEMPORAL_* variables, a profile or a running `dev` name."""
+async def connect(
+    settings: Settings, seconds: float = 5.0, keys: Keyring | None = None, reporting: Reporting | None = None
+) -> Client:
+    """A client for the server that TEMPORAL_* variables, a profile or a running `dev` name.
+
+    With `keys` what it writes is encrypted. What has no key here raises CannotOpen when it is read.
+    """
     config = ClientConfig.load_client_connect_config(override_env_vars=settings.temporal)
     address = config.get("target_host", "localhost:7233")
     try:
-        return await asyncio.wait_for(Client.connect(**config, data_converter=pydantic_data_converter), seconds)
+        told = reporting.options if reporting else {}
+        return await asyncio.wait_for(Client.connect(**config, data_converter=data_converter(keys), **told), seconds)
     except (RuntimeError, RPCError, TimeoutError, OSError) as error:
         raise Unreachable(
             f"no Temporal server answers at {address}; start one with `goalfile dev`, or set TEMPORAL_ADDRESS"

@@ -26,8 +26,8 @@ class Settings:
     anthropic_key: str | None = field(default=None, repr=False)
     anthropic_base_url: str | None = None
     """Any endpoint that speaks the Messages API; None is Anthropic's own."""
-    model: str = "claude-sonnet-5-5"
-    """The model of tasks that name none."""
+    model: str = ""
+    """The model of tasks that name none: GOALFILE_MODEL, which wins over the server's configuration."""
     composio_key: str | None = field(default=None, repr=False)
     composio_base_url: str | None = None
     run_as: str = "default"
@@ -46,18 +46,16 @@ class Settings:
     """What the gateway knows us by."""
     config: Path | None = None
     """The server's configuration file; None is `goalfile.config.yaml` beside the tasks or above, if there is one."""
+    artifacts: Path | None = None
+    """Where workers keep results too long for a history; None keeps none."""
+    metrics: str | None = None
+    """Address that Prometheus may read, such as 127.0.0.1:9464; None serves none."""
+    traces: str | None = None
+    """Where OpenTelemetry traces are sent (OTLP over HTTP); None sends none."""
+    environ: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    """The environment, for the `${NAME}` of the server's configuration only."""
     in_github: bool = False
     """True in a GitHub workflow: problems are annotated in the pull request as well."""
-
-    @property
-    def scripted_model(self) -> bool:
-        """True without a model of any kind: then the thinking is scripted, and so are the tools."""
-        return not (self.anthropic_key or self.anthropic_base_url)
-
-    @property
-    def scripted_toolkits(self) -> bool:
-        """A scripted model never drives real tools: it would send what nobody meant."""
-        return self.scripted_model or not self.composio_key
 
 
 def read_settings(environ: Mapping[str, str] | None = None, here: Path | None = None) -> Settings:
@@ -80,6 +78,10 @@ def read_settings(environ: Mapping[str, str] | None = None, here: Path | None = 
         "grace": _seconds(env, "GOALFILE_GRACE"),
         "gateway": env.get("GOALFILE_SERVER") or _dev_server(here or Path.cwd()).get("gateway"),
         "token": env.get("GOALFILE_TOKEN"),
+        "artifacts": Path(env["GOALFILE_ARTIFACTS"]) if env.get("GOALFILE_ARTIFACTS") else None,
+        "metrics": env.get("GOALFILE_METRICS"),
+        "traces": env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or env.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
+        "environ": dict(env),
         "config": Path(env["GOALFILE_CONFIG"]) if env.get("GOALFILE_CONFIG") else None,
         "color": False if env.get("NO_COLOR") else True if env.get("FORCE_COLOR") else None,
         "in_github": env.get("GITHUB_ACTIONS") == "true",

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from runner import effective
-from runner.runs import Line, Run
+from runner.following import Line
+from runner.runs import Run
 from runner.sync import Round
 from schemas.cron import parse_cron
 from schemas.duration import format_duration
@@ -29,7 +30,10 @@ MARKS = {
     "stopped": ("■", "yellow"),
     "cancelled": ("-", "bright_black"),
 }
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(  # controls, directions, line breaks of other alphabets, tags, and letters without a shape
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
 
 
 def safe(text: str) -> str:
@@ -41,6 +45,11 @@ def one_line(text: str, width: int = 100) -> str:
     """The first line, shortened."""
     line = safe(text).strip().partition("\n")[0].expandtabs(1)
     return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def in_a_line(text: str) -> str:
+    """All of a text in one line: a break in it must not look like a line of ours."""
+    return " ".join(safe(text).split())
 
 
 def mark(status: str) -> str:
@@ -173,9 +182,11 @@ def run_line(line: Line, *, name: str = "", whole: bool = True) -> str:
         "call": ("→", "white"),
         "result": ("←", "white"),
         "trouble": ("!", "yellow"),
+        "waiting": ("?", "magenta"),
+        "person": ("☞", "magenta"),
     }.get(line.kind, MARKS.get(line.text.partition(":")[0], ("■", "white")))
     whose = f"{click.style(name, dim=True)} " if name else ""
-    head = f"{line.at.astimezone():%H:%M:%S} {whose}{click.style(sign, fg=color)} {safe(line.text)}"
+    head = f"{line.at.astimezone():%H:%M:%S} {whose}{click.style(sign, fg=color)} {in_a_line(line.text)}"
     if not line.detail:
         return head
     if whole and line.kind in ("ended", "said"):

@@ -25,6 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from runner.apply import ReadError, WriteError
 from runner.schedules import first_argument, keywords
 from schemas import wire
+from schemas.sealing import CannotOpen
 from schemas.sync_status import MOST_PROBLEMS, SyncStatus
 
 TOLD_EVERY = timedelta(minutes=1)
@@ -58,7 +59,10 @@ class Status:
         action = described.schedule.action
         if not isinstance(action, ScheduleActionStartWorkflow):
             return None
-        self._last = await first_argument(self.client, action, SyncStatus)
+        try:
+            self._last = await first_argument(self.client, action, SyncStatus)
+        except CannotOpen as error:
+            raise ReadError(str(error)) from error
         return self._last
 
     async def other_writer(self, now: datetime) -> str:

@@ -14,12 +14,18 @@ from temporalio import activity
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from runner.agent import RECORDED, Ask, recorded_result
-from runner.ports import Block, Message, Reply, Tool, ToolResult
+from runner.agent import RECORDED, recorded_result
+from runner.moves import Ask
+from runner.opening import Opening
+from runner.ports import Block, Message, Reply, Tool, ToolCall, ToolResult
+from schemas.task import Task
+from schemas.wire import EFFECT
 
 ASK_MODEL = "ask-model"
 CALL_TOOL = "call-tool"
+OPEN_RUN = "open-run"
 LIST_TOOLS = "list-tools"
+"""What opened a run of the first release."""
 
 
 @dataclass
@@ -28,6 +34,7 @@ class Conversation:
 
     turn: int = 0
     tools: tuple[Tool, ...] | None = None
+    task: Task | None = None
     messages: list[Message] = field(default_factory=list[Message])
     results: dict[str, ToolResult] = field(default_factory=dict[str, ToolResult])
 
@@ -54,8 +61,8 @@ class Transcripts:
         self._remember = remember
         self._known: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
 
-    async def before(self, ask: Ask, client: Client) -> tuple[tuple[Tool, ...], tuple[Message, ...]]:
-        """The tools on offer and all messages up to and with this ask."""
+    async def before(self, ask: Ask, client: Client) -> tuple[tuple[Tool, ...], tuple[Message, ...], Task | None]:
+        """The tools on offer, all messages up to and with this ask, and the task."""
         conversation = self._conversation()
         try:
             if conversation.tools is None or conversation.turn != ask.turn - 1:
@@ -65,27 +72,28 @@ class Transcripts:
             conversation = await _from_history(ask, client)
             self._keep(conversation)
             new = conversation.filled(ask)
-        return conversation.tools or (), alternating([*conversation.messages, *new])
+        return conversation.tools or (), alternating([*conversation.messages, *new]), conversation.task
 
-    def opened(self, tools: tuple[Tool, ...]) -> None:
+    def opened(self, tools: tuple[Tool, ...], task: Task) -> None:
         """The tools of this run were listed."""
-        self._conversation().tools = tools
+        conversation = self._conversation()
+        conversation.tools, conversation.task = tools, task
 
     def replied(self, ask: Ask, reply: Reply) -> None:
         """The model answered."""
         self._conversation().said(ask, reply)
 
-    def returned(self, result: ToolResult) -> None:
+    def returned(self, call: ToolCall, result: ToolResult) -> None:
         """A call came back."""
-        self._conversation().results[result.call_id] = result
+        self._conversation(call.of).results[result.call_id] = result
 
-    def _conversation(self) -> Conversation:
-        found = self._known.get(_run())
-        return self._keep(found or Conversation())
+    def _conversation(self, run: tuple[str, str] | None = None) -> Conversation:
+        found = self._known.get(run or _run())
+        return self._keep(found or Conversation(), run)
 
-    def _keep(self, conversation: Conversation) -> Conversation:
-        self._known[_run()] = conversation
-        self._known.move_to_end(_run())
+    def _keep(self, conversation: Conversation, run: tuple[str, str] | None = None) -> Conversation:
+        self._known[run or _run()] = conversation
+        self._known.move_to_end(run or _run())
         while len(self._known) > self._remember:
             self._known.popitem(last=False)
         return conversation
@@ -123,7 +131,10 @@ async def _from_history(ask: Ask, client: Client) -> Conversation:
         elif event.HasField("activity_task_completed_event_attributes"):
             name, given = scheduled.pop(_scheduled_id(event), ("", None))
             result = event.activity_task_completed_event_attributes.result
-            if name == LIST_TOOLS:
+            if name == OPEN_RUN:
+                opening: Opening = await decoded(result, Opening)
+                conversation.tools, conversation.task = opening.tools, await decoded(given, Task)
+            elif name == LIST_TOOLS:
                 conversation.tools = tuple(await decoded(result, list[Tool]))
             elif name == CALL_TOOL:
                 done: ToolResult = await decoded(result, ToolResult)
@@ -132,6 +143,11 @@ async def _from_history(ask: Ask, client: Client) -> Conversation:
                 asked: Ask = await decoded(given, Ask)
                 if asked.turn < ask.turn:
                     conversation.said(asked, await decoded(result, Reply))
+        elif event.HasField("child_workflow_execution_completed_event_attributes"):
+            made = event.child_workflow_execution_completed_event_attributes
+            if made.workflow_type.name == EFFECT:
+                wrote: ToolResult = await decoded(made.result, ToolResult)
+                conversation.results[wrote.call_id] = wrote
     return conversation
 
 

@@ -1,4 +1,4 @@
-"""The worker process: the one place where ports meet their vendors.
+"""The worker process.
 
 It executes steps until it is told to stop; then it takes no new step, finishes the ones in flight
 within its grace, and exits 0. It decides nothing about tasks or schedules.
@@ -15,51 +15,12 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from runner.activities import Activities
-from runner.ports import Model, PermanentError, Tool, ToolCall, Toolkits, ToolResult
+from runner.making import MakeEffect
 from runner.settings import Settings
+from runner.telling import TellPeople
 from runner.workflow import RunTask
-
-
-class NoModel(Exception):  # noqa: N818 - it reads as a state
-    """There is no key for a model, and nobody asked for a scripted one."""
-
-
-class NoToolkits:
-    """What a worker without a key for tools has: every toolkit is a permanent error that says so."""
-
-    async def tools(self, toolkits: tuple[str, ...], run_as: str | None) -> tuple[Tool, ...]:  # noqa: ARG002
-        """Refuse."""
-        raise PermanentError(f"this worker cannot use {', '.join(toolkits)}: set COMPOSIO_API_KEY where it runs")
-
-    async def call(self, call: ToolCall) -> ToolResult:
-        """Refuse."""
-        raise PermanentError(f"this worker cannot use {call.toolkit}: set COMPOSIO_API_KEY where it runs")
-
-
-def choose_model(settings: Settings, *, scripted: bool) -> Model:
-    """The model that the settings allow. Only who says `scripted` gets a pretended one: raises NoModel."""
-    if settings.scripted_model:
-        if not scripted:
-            raise NoModel("no model to think with: set ANTHROPIC_API_KEY, or say --scripted for pretended thinking")
-        from runner.adapters.scripted import ScriptedModel  # noqa: PLC0415 - only what is used is loaded
-
-        return ScriptedModel(pause=settings.scripted_pause)
-    from runner.adapters.anthropic import AnthropicModel  # noqa: PLC0415
-
-    return AnthropicModel(settings.anthropic_key or "", settings.anthropic_base_url, settings.model)
-
-
-def choose_toolkits(settings: Settings, *, scripted: bool) -> Toolkits:
-    """Composio with a key and a real model; folders only for who says `scripted`."""
-    if settings.scripted_toolkits and not scripted:
-        return NoToolkits()
-    if settings.scripted_toolkits:
-        from runner.adapters.scripted import ScriptedToolkits  # noqa: PLC0415
-
-        return ScriptedToolkits(settings.workspace, pause=settings.scripted_pause)
-    from runner.adapters.composio import ComposioToolkits  # noqa: PLC0415
-
-    return ComposioToolkits(settings.composio_key or "", settings.composio_base_url, settings.run_as)
+from schemas.config import Config, references
+from schemas.redaction import quiet_secrets
 
 
 def sandbox() -> SandboxedWorkflowRunner:
@@ -73,8 +34,16 @@ def make_worker(client: Client, activities: Activities, *, queue: str, grace: ti
     return Worker(
         client,
         task_queue=queue,
-        workflows=[RunTask],
-        activities=[activities.list_tools, activities.ask_model, activities.call_tool],
+        workflows=[RunTask, MakeEffect, TellPeople],
+        activities=[
+            activities.open_run,
+            activities.list_tools,
+            activities.ask_model,
+            activities.call_tool,
+            activities.earlier_effects,
+            activities.notify,
+            activities.pause_schedule,
+        ],
         workflow_runner=sandbox(),
         # A dead worker's cached runs go to another one after this long.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
@@ -84,6 +53,13 @@ def make_worker(client: Client, activities: Activities, *, queue: str, grace: ti
         # Without one the SDK hashes every loaded module at start-up to make its own.
         build_id="goalfile",
     )
+
+
+def keep_secrets(settings: Settings, config: Config) -> None:
+    """From now on no log line of this process holds one of its secrets."""
+    named = (settings.environ.get(name) for name in references(config))
+    keys = (settings.anthropic_key, settings.composio_key, settings.token, settings.temporal.get("TEMPORAL_API_KEY"))
+    quiet_secrets([each for each in (*keys, *named) if each])
 
 
 async def serve(client: Client, settings: Settings, activities: Activities, *, exit_with_stdin: bool = False) -> None:

@@ -1,57 +1,63 @@
 """RunTask: the durable shell around the agent value.
 
-It performs what `agent.next()` says, one activity a step, and hands back what came of it. It holds no
-rule of its own about tools or limits; those are the agent's. Loads no vendor.
+It performs what `agent.next()` says, one activity or one write a step, and hands back what came of it.
+It holds no rule of its own about tools or limits; those are the agent's. Loads no vendor.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
+from typing import Any, NoReturn, cast
 
+from pydantic import TypeAdapter
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
-from temporalio.exceptions import TimeoutError as StepTimeoutError
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from runner.activities import PERMANENT, Activities
-    from runner.agent import Agent, Ask, Calls, Finish
+    from runner import desk, prompt, reporting, steps
+    from runner.agent import Agent
     from runner.effects import REPEATABLE, lost
-    from runner.ports import Reply, ToolCall, ToolResult
-    from runner.prompt import RULES, first_message
-    from schemas.run import Progress, RunRequest, RunResult, Status, Step, StepState, Usage
-    from schemas.wire import PROGRESS, RUN_TASK, STATUS
+    from runner.making import make, why
+    from runner.metrics import count_cost, count_run, count_step, count_tokens, count_unknown, count_waiting
+    from runner.moves import Ask, Calls, Finish, NewChapter, Person
+    from runner.opening import Carried, Opening
+    from runner.ports import Message, Reply, ToolCall, ToolResult
+    from runner.telling import tell
+    from schemas import wire
+    from schemas.duration import format_duration
+    from schemas.run import Decision, Progress, RunRequest, RunResult, Status, Step, StepState, Usage, Waiting
 
-LOST_AFTER = timedelta(seconds=10)
-"""A step whose worker has been silent for this long is lost."""
+LOOK_AGAIN_AT_LEAST, LOOK_AGAIN_AT_MOST = timedelta(seconds=15), timedelta(minutes=10)
+"""How often a run looks whether its toolkits are connected by now."""
 
-CALL_AT_MOST = timedelta(minutes=5)
-ASK_AT_MOST = timedelta(minutes=10)
-LAST_WORD = timedelta(minutes=5)
-"""How long a run that reached a limit may still wait for its report."""
-
-_PATIENT = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=1))
-_FIVE_TIMES = replace(_PATIENT, maximum_attempts=5)
-_ONCE = RetryPolicy(maximum_attempts=1)
-_STATUS = SearchAttributeKey.for_keyword(STATUS)
+_STATUS = SearchAttributeKey.for_keyword(wire.STATUS)
 _SLOT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
+_CARRIED = TypeAdapter(Carried)
+_SCHEDULE = SearchAttributeKey.for_keyword("TemporalScheduledById")
 
 
-@workflow.defn(name=RUN_TASK)
+@workflow.defn(name=wire.RUN_TASK)
 class RunTask:
     """One run of one task."""
 
     @workflow.init
     def __init__(self, request: RunRequest) -> None:
         self.request = request
+        self.carried = carried = _CARRIED.validate_python(request.carried or {})
         self.status: Status = "running"
-        self.reason = ""
-        self.steps: list[Step] = []
+        self.reason = carried.reason
+        self.steps: list[Step] = list(carried.steps)
         self.agent: Agent | None = None
+        self.opening = Opening()
+        self.desk = desk.Desk()
+        self.started = carried.started_at or workflow.now()  # its wait for a worker is not its own
+        self.waited = carried.waited
+        self.look_again = False
 
-    @workflow.query(name=PROGRESS)
+    @workflow.query(name=wire.PROGRESS)
     def progress(self) -> Progress:
         """How far the run is."""
         agent = self.agent
@@ -61,126 +67,194 @@ class RunTask:
             turns=agent.turns if agent else 0,
             calls=agent.calls if agent else 0,
             usage=agent.usage if agent else Usage(),
+            cost_usd=_dollars(agent),
             steps=tuple(self.steps),
+            waiting=tuple(self.desk.waiting.values()),
         )
+
+    @workflow.update(name=wire.DECIDE)
+    def decide(self, decision: Decision) -> None:
+        """A person's word on something that waits for one."""
+        self.desk.take(decision)
+
+    @decide.validator
+    def check_decision(self, decision: Decision) -> None:
+        """Refuse a word that nothing waits for; the refusal leaves no trace in history."""
+        self.desk.check(decision, workflow.now())
+
+    @workflow.signal(name=wire.RECHECK)
+    def recheck(self) -> None:
+        """Somebody connected something."""
+        self.look_again = True
 
     @workflow.run
     async def run(self, request: RunRequest) -> RunResult:
         """Drive the agent to its end. Always returns a result, also for a run that failed."""
-        started = workflow.now()  # the time it waited for a worker is not its own
+        # Runs of the first release could ask nobody, and made their writes themselves.
+        people = workflow.patched("people-and-ledger")
         self._say("running")
         try:
-            end = await self._drive(request, started)
+            end = await self._drive(request, people=people)
         except (asyncio.CancelledError, ActivityError) as error:
             if not is_cancelled_exception(error):
                 raise
             end = Finish("cancelled", workflow.cancellation_reason() or "cancelled")
-        self.reason = end.reason
-        self._say(end.outcome)
-        return RunResult(
-            status=end.outcome,
-            reason=end.reason,
-            summary=end.summary,
-            steps=tuple(self.steps),
-            usage=self.agent.usage if self.agent else Usage(),
-            started_at=started,
-            ended_at=workflow.now(),
-        )
+        if end.outcome == "failed" and not end.hopeless and self.carried.tries <= request.task.retries:
+            self._try_again(end)
+        return await self._end(end)
 
-    async def _drive(self, request: RunRequest, started: datetime) -> Finish:
-        opened = await self._open(request, started)
+    async def _drive(self, request: RunRequest, *, people: bool) -> Finish:
+        opened = await (self._open(request) if people else self._open_first_release(request))
         if isinstance(opened, Finish):
             return opened
         self.agent = opened
         while True:
             if workflow.cancellation_reason() is not None:
                 return Finish("cancelled", workflow.cancellation_reason() or "cancelled")
-            elapsed = workflow.now() - started
-            match self.agent.next(elapsed):
+            elapsed = workflow.now() - self.started - self.waited
+            match self.agent.next(elapsed, long=people and workflow.info().is_continue_as_new_suggested()):
                 case Finish() as end:
                     return end
                 case Ask() as ask:
                     self.agent = await self._ask(self.agent, ask, request.task.limits.timeout - elapsed)
+                case Person() as person:
+                    self.agent = await self._ask_people(self.agent, person)
+                case NewChapter():
+                    workflow.continue_as_new(self._continued(self.agent))
                 case Calls(calls):
-                    results = await asyncio.gather(*(self._call(call) for call in calls))
-                    for result, recorded in results:
+                    for result, recorded in await self._call_all(calls, people=people):
                         self.agent = self.agent.observed(result) if recorded else self.agent.told(result)
 
-    async def _open(self, request: RunRequest, started: datetime) -> Agent | Finish:
-        info = workflow.info()
-        slot = info.typed_search_attributes.get(_SLOT) or started
-        before = workflow.get_last_completion_result(RunResult) if workflow.has_last_completion_result() else None
+    # --- beginning and going on ---
+
+    async def _open(self, request: RunRequest) -> Agent | Finish:
+        until = workflow.now() + request.task.approval.timeout
+        pause = LOOK_AGAIN_AT_LEAST
+        while True:
+            try:
+                links = self.look_again or not self.desk.waiting
+                opening = await steps.open_run(request.task, links=links)
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                return Finish(
+                    "failed", f"the tools could not be listed: {why(error)}", hopeless=steps.is_permanent(error)
+                )
+            self.opening = opening
+            if not opening.missing:
+                break
+            if workflow.now() >= until:
+                names = ", ".join(each.toolkit for each in opening.missing)
+                return Finish(
+                    "failed", f"nobody connected {names} within {format_duration(request.task.approval.timeout)}"
+                )
+            self.look_again = False
+            await self._wait_for(self.desk.still_missing(opening.missing, workflow.now(), until))
+            await self._pause(min(pause, until - workflow.now()))
+            pause = min(pause * 2, LOOK_AGAIN_AT_MOST)
+        self._no_longer_waiting()
+        task = request.task.model_copy(update={"limits": opening.limits})
+        if self.carried.agent:
+            return replace(self.carried.agent, task=task, tools=opening.tools, ended_chapter=False)
+        goal = self._goal(request)
+        return Agent(
+            task=task,
+            system=prompt.system(task),
+            tools=opening.tools,
+            seed=workflow.info().first_execution_run_id,
+            new=(goal,),
+            goal=goal,
+            price=opening.price,
+            sum_up_at=opening.sum_up_at,
+            note=before.note if (before := self._before()) else "",
+        )
+
+    async def _open_first_release(self, request: RunRequest) -> Agent | Finish:
         try:
-            tools = await workflow.execute_activity_method(
-                Activities.list_tools,
-                request.task,
-                start_to_close_timeout=ASK_AT_MOST,
-                schedule_to_close_timeout=request.task.limits.timeout,
-                heartbeat_timeout=LOST_AFTER,
-                retry_policy=_PATIENT,
-                summary=", ".join(request.task.toolkit) or "no toolkit",
-            )
+            tools = await steps.list_tools(request.task)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            return Finish("failed", f"the tools could not be listed: {_why(error)}")
-        return Agent(
-            task=request.task,
-            system=RULES,
-            tools=tuple(tools),
-            seed=info.first_execution_run_id,
-            new=(first_message(request, info.workflow_id, slot, before.started_at if before else None),),
-        )
+            return Finish("failed", f"the tools could not be listed: {why(error)}")
+        goal, seed = self._goal(request), workflow.info().first_execution_run_id
+        return Agent(request.task, prompt.RULES, tuple(tools), seed, (goal,), people=False)
+
+    def _goal(self, request: RunRequest) -> Message:
+        info, last = workflow.info(), _last_scheduled()
+        slot = info.typed_search_attributes.get(_SLOT) or self.started
+        memory = prompt.remembered(request.task, self._before())
+        return prompt.first_message(request, info.workflow_id, slot, last.started_at if last else None, memory)
+
+    def _before(self) -> RunResult | None:
+        """The run whose memory this one is given: the later of the schedule's last and the task's last."""
+        known = [each for each in (_last_scheduled(), self.opening.before) if each]
+        return max(known, key=lambda each: each.ended_at, default=None)
+
+    def _try_again(self, end: Finish) -> NoReturn:
+        """Once more from the goal on, with what was spent and made in mind."""
+        tries = self.carried.tries + 1
+        self.reason = f"try {tries} of {self.request.task.retries + 1}, after: {end.reason}"
+        again = self._continued(self.agent.begun_again(self.reason) if self.agent else None, tries)
+        later = min(timedelta(seconds=15) * 2 ** (tries - 2), timedelta(minutes=10))
+        workflow.continue_as_new(again, backoff_start_interval=later)
+
+    def _continued(self, agent: Agent | None, tries: int = 0) -> RunRequest:
+        """The request of this run's next history."""
+        tries = tries or self.carried.tries
+        along = Carried(agent, tuple(self.steps), self.started, self.waited, tries, self.reason)
+        return self.request.model_copy(update={"carried": _CARRIED.dump_python(along, mode="json")})
+
+    # --- steps ---
 
     async def _ask(self, agent: Agent, ask: Ask, left: timedelta) -> Agent:
         try:
             reply: Reply = await self._step(
                 Step(kind="turn", name=f"turn {ask.turn}", started_at=workflow.now()),
                 "not_run",
-                workflow.execute_activity_method(
-                    Activities.ask_model,
-                    ask,
-                    start_to_close_timeout=ASK_AT_MOST,
-                    schedule_to_close_timeout=LAST_WORD if ask.last else max(left, timedelta(seconds=1)),
-                    heartbeat_timeout=LOST_AFTER,
-                    retry_policy=_PATIENT,
-                    summary=f"turn {ask.turn}",
-                ),
+                steps.ask_model(ask, left),
             )
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
             if ask.last:
-                return agent.stopped(f"{ask.last}; the model gave no report: {_why(error)}")
-            if _permanent(error):
-                return agent.failed(_why(error))
-            return agent.stopped(f"limit reached: no answer from the model in time; {_why(error)}")
-        return agent.heard(ask, reply)
+                return agent.stopped(f"{ask.last}; the model gave no report: {why(error)}")
+            if steps.is_permanent(error):
+                return agent.failed(why(error), hopeless=True)
+            return agent.stopped(f"limit reached: no answer from the model in time; {why(error)}")
+        heard = agent.heard(ask, reply)
+        count_tokens(workflow.metric_meter(), reply.usage, reply.model)
+        count_cost(workflow.metric_meter(), heard.cost - agent.cost)
+        return heard
+
+    async def _call_all(self, calls: tuple[ToolCall, ...], *, people: bool) -> list[tuple[ToolResult, bool]]:
+        """The result of each call, and whether history holds it as one."""
+        if people and calls[0].effect not in REPEATABLE:
+            (call,) = calls  # whatever changes something goes alone
+            return [await self._make(call)]
+        return list(await asyncio.gather(*(self._call(call) for call in calls)))
+
+    async def _make(self, call: ToolCall) -> tuple[ToolResult, bool]:
+        step = Step(kind="call", name=call.tool, started_at=workflow.now())
+        name = self.request.task.name or wire.AD_HOC
+        result, recorded, earlier = await self._step(step, "unknown", make(call, name))
+        if result.state == "unknown":
+            count_unknown(workflow.metric_meter(), call.toolkit)
+        if earlier and self.agent:
+            self.agent = self.agent.remembering(earlier)
+        return result, recorded
 
     async def _call(self, call: ToolCall) -> tuple[ToolResult, bool]:
-        """The result of a call, and whether history holds it as one."""
         repeatable = call.effect in REPEATABLE
         try:
             result: ToolResult = await self._step(
                 Step(kind="call", name=call.tool, started_at=workflow.now()),
                 "refused" if repeatable else "unknown",
-                workflow.execute_activity_method(
-                    Activities.call_tool,
-                    call,
-                    start_to_close_timeout=CALL_AT_MOST,
-                    heartbeat_timeout=LOST_AFTER,
-                    retry_policy=_FIVE_TIMES if repeatable else _ONCE,
-                    # A write in flight is waited for, so that its outcome is known.
-                    cancellation_type=workflow.ActivityCancellationType.TRY_CANCEL
-                    if repeatable
-                    else workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                    summary=call.tool,
-                ),
+                steps.call_tool(call),
             )
         except ActivityError as error:
             if is_cancelled_exception(error) and repeatable:
                 raise
-            return lost(call, _why(error)), False
+            return lost(call, why(error)), False
         return result, True
 
     async def _step(self, step: Step, if_lost: StepState, doing: Coroutine[Any, Any, Any]) -> Any:
@@ -189,6 +263,7 @@ class RunTask:
         self.steps.append(step)
 
         def ended(state: StepState) -> None:
+            count_step(workflow.metric_meter(), step.kind, state)
             self.steps[index] = step.model_copy(update={"state": state, "ended_at": workflow.now()})
 
         # Not `finally`: an evicted run is closed outside of any workflow, where there is no time.
@@ -197,8 +272,106 @@ class RunTask:
         except (ActivityError, asyncio.CancelledError):
             ended(if_lost)
             raise
-        ended(done.state if isinstance(done, ToolResult) else "done")
-        return done
+        first = cast("Any", done[0] if isinstance(done, tuple) else done)
+        ended(first.state if isinstance(first, ToolResult) else "done")
+        return cast("Any", done)
+
+    # --- people ---
+
+    async def _ask_people(self, agent: Agent, person: Person) -> Agent:
+        """Wait until every question has its answer, or its time is over. No worker is needed meanwhile."""
+        since, span = workflow.now(), agent.task.approval.timeout
+        asked = desk.questions(person, since, since + span, self._link())
+        await self._wait_for(asked)
+        await self._until(lambda: all(each.id in self.desk.decisions for each in asked), span)
+        for question, call in zip(asked, person.calls, strict=True):
+            said = self.desk.decisions.get(question.id)
+            if said is None:
+                agent = agent.decided(
+                    call.effect_id, approve=None, said=f"nobody answered within {format_duration(span)}"
+                )
+            else:
+                agent = agent.decided(call.effect_id, approve=said.approve, said=said.note)
+            if not (said and said.approve):
+                step = Step(kind="call", name=call.tool, state="denied", started_at=since, ended_at=workflow.now())
+                self.steps.append(step)
+        self._no_longer_waiting()
+        return agent
+
+    async def _wait_for(self, asked: tuple[Waiting, ...]) -> None:
+        new = [each for each in asked if each.id not in self.desk.asked]
+        self.desk.open(asked)
+        self.reason = reporting.why_it_waits(asked)
+        self._say("waiting")
+        workflow.upsert_memo({wire.WAITING: list(self.desk.waiting.values())})
+        for each in new:
+            count_waiting(workflow.metric_meter(), each.kind)
+        if new:
+            run, now = workflow.info().workflow_id, workflow.now()
+            await tell(reporting.waiting(self.request.task, run, asked, now, self._link()))
+
+    async def _until(self, answered: Any, at_most: timedelta) -> None:
+        since = workflow.now()
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(answered, timeout=at_most)
+        self.waited += workflow.now() - since
+
+    async def _pause(self, at_most: timedelta) -> None:
+        await self._until(lambda: self.look_again, max(at_most, timedelta(seconds=1)))
+
+    def _no_longer_waiting(self) -> None:
+        if self.desk.waiting:
+            self.desk.close(self.desk.waiting)
+            self.reason = ""
+            self._say("running")
+            workflow.upsert_memo({wire.WAITING: []})
+
+    # --- the end ---
+
+    async def _end(self, end: Finish) -> RunResult:
+        agent, last = self.agent, _last_scheduled()
+        result = RunResult(
+            status=end.outcome,
+            reason=end.reason,
+            summary=end.summary,
+            output=end.output,
+            steps=tuple(self.steps),
+            usage=agent.usage if agent else Usage(),
+            cost_usd=_dollars(agent),
+            in_a_row=reporting.in_a_row(end, last),
+            note=agent.note if agent else before.note if (before := self._before()) else "",
+            started_at=self.started,
+            ended_at=workflow.now(),
+        )
+        count_run(workflow.metric_meter(), end.outcome, self.request.task.name if self.request.source.path else "")
+        self.reason = end.reason
+        self.desk.close(self.desk.waiting)
+        self._say(end.outcome)
+        info = workflow.info()
+        unknown = agent.ledger.unknown if agent else ()
+        run = info.workflow_id
+        notices = reporting.ended(self.request.task, run, result, last, unknown=unknown, link=self._link())
+        if info.typed_search_attributes.get(_SCHEDULE) and result.in_a_row == self.opening.pause_after:
+            notices += await self._pause_schedule(result)
+        await tell(notices)
+        return result
+
+    async def _pause_schedule(self, result: RunResult) -> list[tuple[str, Any]]:
+        """It fails the same way again and again: stop it until a person has looked, and say so once."""
+        run = workflow.info().workflow_id
+        # A note is never encrypted, and a reason may hold anything.
+        said = f"{result.in_a_row} equal failures in a row; the last is {run}"
+        try:
+            paused = await steps.pause_schedule(self.request.task.name, said)
+        except ActivityError as error:
+            workflow.logger.warning("the schedule could not be paused: %s", why(error))
+            return []
+        if not paused:
+            return []
+        return reporting.paused(self.request.task, run, said, result, self._link())
+
+    def _link(self) -> str:
+        return f"{self.opening.url}/runs/{workflow.info().workflow_id}" if self.opening.url else ""
 
     def _say(self, status: Status) -> None:
         self.status = status
@@ -206,18 +379,10 @@ class RunTask:
         workflow.upsert_search_attributes([mark])  # pyright: ignore[reportUnknownMemberType]
 
 
-def _permanent(error: ActivityError) -> bool:
-    return isinstance(error.cause, ApplicationError) and error.cause.type == PERMANENT
+def _last_scheduled() -> RunResult | None:
+    """How the schedule's run before this one ended, if a schedule started it."""
+    return workflow.get_last_completion_result(RunResult) if workflow.has_last_completion_result() else None
 
 
-def _why(error: ActivityError) -> str:
-    """The reason in a person's words. A time-out says what failed before it, when something did."""
-    cause = error.cause
-    if isinstance(cause, StepTimeoutError):
-        last = cause.cause or cause.__cause__
-        kind = cause.type.name.lower().replace("_", " ") if cause.type else ""
-        said = "the worker was lost in the middle of it" if kind == "heartbeat" else f"it timed out ({kind})"
-        return f"{said}; before that: {last}" if last else said
-    if isinstance(cause, ApplicationError):
-        return "the worker was stopped in the middle of it" if cause.type == "WorkerShutdown" else cause.message
-    return str(cause or error)
+def _dollars(agent: Agent | None) -> float | None:
+    return round(agent.cost, 6) if agent and agent.price else None

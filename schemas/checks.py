@@ -7,16 +7,20 @@ server has is handed in.
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
-from schemas.catalog import Catalog
+from schemas.catalog import Catalog, Maxima
 from schemas.cron import CronError, parse_cron
 from schemas.document import MAX_PROBLEMS, Document, Path
+from schemas.duration import format_duration, parse_duration
 from schemas.inputs import PLACEHOLDER, RUN_NAMES, input_schema, required_inputs, schema_fault, value_fault
+from schemas.prices import PRICES
 from schemas.problem import Problem, Span, clipped
 from schemas.secrets import secret_in, secrets_in, texts_in
-from schemas.shape import closest, said_path
+from schemas.shape import closest
 from schemas.slots import TimezoneError, check_timezone
+from schemas.task import Limits
 
 
 @dataclass(frozen=True)
@@ -165,16 +169,72 @@ def _unknown(said: Said, what: str, path: Path, name: str, there_are: tuple[str,
     return said.problem(f"unknown-{what}", f"the server has no {what} `{name}`", path, remedy, label=label)
 
 
-def together(data: dict[str, Any]) -> Iterator[tuple[Path, str, str]]:
-    """Values that contradict each other, defaults included: the path of the one to change, message and remedy."""
+@dataclass(frozen=True)
+class Clash:
+    """Values of all layers that do not go together, or not with what the server allows: `path` is to be changed."""
+
+    code: str
+    path: Path
+    message: str
+    help: str
+    label: str = ""
+
+
+def together(data: dict[str, Any], catalog: Catalog | None = None) -> Iterator[Clash]:
+    """What a task says and inherits, taken together; what is misshapen in it is told elsewhere."""
     if data.get("memory") == "last" and data.get("overlap") == "allow":
         message = "`memory: last` needs runs one after the other, and `overlap: allow` lets them run side by side"
-        yield ("overlap",), message, "write `overlap: queue`, or `memory: notes`"
+        yield Clash("contradiction", ("overlap",), message, "write `overlap: queue`, or `memory: notes`")
+    said = data.get("limits", {})
+    limits = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
+    yield from _unpriced(data.get("model"), limits, catalog)
+    if catalog is not None and catalog.limits is not None:
+        yield from _above(limits, catalog.limits)
 
 
-def not_yet(said: Said, marked: dict[Path, str]) -> Iterator[Problem]:
-    """Fields whose promise this release does not keep."""
-    for path, remedy in marked.items():
-        if path in said.document.values:
-            message = f"`{said_path(path)}` is not honoured by this release yet"
-            yield said.problem("not-yet", message, path, remedy, key=True)
+def _unpriced(named: Any, limits: dict[str, Any], catalog: Catalog | None) -> Iterator[Clash]:
+    """A limit of dollars on a model of which nobody knows what it costs: it could only be guessed at."""
+    priced = PRICES if catalog is None or catalog.priced is None else catalog.priced
+    model = named if named is not None else catalog.default_model if catalog is not None else ""
+    if limits.get("cost_usd") is None or not isinstance(model, str) or not model or model in priced:
+        return
+    whose = "" if named else ", the server's default model,"
+    message = f"the price of `{clipped(model)}`{whose} is not known, so `limits.cost_usd` cannot be held"
+    meant = closest(model, tuple(priced), 0.8) if named else ""
+    label = f"did you mean `{meant}`?" if meant else ""
+    remedy = "name the price in goalfile.config.yaml under model.prices, or take cost_usd out"
+    yield Clash("unknown-price", ("model",) if named else ("limits", "cost_usd"), message, remedy, label)
+
+
+def _above(limits: dict[str, Any], most: Maxima) -> Iterator[Clash]:
+    """Limits above the server's: never cut down in silence, for a run that stops early has said nothing of it."""
+    default = Limits()
+    for name in Maxima.model_fields:
+        there, maximum = name in limits, getattr(most, name)
+        value = _limit(limits[name], maximum) if there else getattr(default, name)
+        if maximum is None or (there and value is None) or (value is not None and value <= maximum):
+            continue
+        allowed = _as_written(maximum)
+        path: Path = ("limits", name)
+        if there:
+            message = f"`limits.{name}` is {_as_written(value)}, and the server allows {allowed}"
+            yield Clash("above-maximum", path, message, f"write `{name}: {allowed}` or less")
+        else:
+            without = "no limit" if value is None else _as_written(value)
+            message = f"`limits.{name}` is left out, which means {without}, and the server allows {allowed}"
+            remedy = f"write `limits: {{{name}: {allowed}}}` or less, here or in the folder's _defaults.yaml"
+            yield Clash("above-maximum", path, message, remedy)
+
+
+def _limit(written: Any, maximum: Any) -> Any:
+    """A limit as it is compared with its maximum; None if it is not of that kind."""
+    if not isinstance(maximum, timedelta):
+        return written if isinstance(written, int | float) and not isinstance(written, bool) else None
+    try:
+        return parse_duration(written) if isinstance(written, str) else None
+    except ValueError:
+        return None
+
+
+def _as_written(limit: Any) -> str:
+    return format_duration(limit) if isinstance(limit, timedelta) else f"{limit:.15g}"

@@ -4,6 +4,7 @@ Codes are stable words: people search for them, and tools that read our output r
 """
 
 CODES = {
+    "above-maximum": "The server allows less than the task may use.",
     "alias": "YAML aliases are not allowed: what a file says stands where it is read.",
     "ambiguous-cron": "Day and weekday are both set, and crons disagree about what that means.",
     "bad-cron": "This is no cron that a schedule can be made of.",
@@ -21,7 +22,6 @@ CODES = {
     "missing-key": "A mapping lacks a key that it needs.",
     "never-runs": "This cron has no date at all.",
     "not-utf8": "The file is not UTF-8 text.",
-    "not-yet": "This release does not act on a field, so it is not read silently.",
     "run-as-not-allowed": "The server does not let tasks of this folder act for that user.",
     "secret-in-file": "Something looks like a secret. It is never shown.",
     "tab-indent": "YAML cannot be indented with tabs.",
@@ -32,6 +32,7 @@ CODES = {
     "unknown-channel": "The server has no such channel.",
     "unknown-key": "There is no such field.",
     "unknown-placeholder": "Nothing fills a placeholder in the goal.",
+    "unknown-price": "What the model costs is not known, so no limit of dollars can be held.",
     "unknown-toolkit": "The server has no such toolkit.",
     "unused-input": "An input is not used in the goal. A warning.",
     "yaml-syntax": "This is not YAML.",

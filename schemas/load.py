@@ -4,7 +4,6 @@ The strict reader: whatever the schema or common sense refuses is a problem here
 `schemas.task` can stay lenient. It reads no disk and never raises.
 """
 
-import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,8 +54,8 @@ def load_task(
 ) -> Loaded:
     """Read one task file. `file` is its path as a person would write it; its stem is the default name.
 
-    `above` are the defaults that apply, the outermost first. With a server's `catalog`, names that it
-    does not know are problems too; `folder` is the file's own, below the tasks folder.
+    `above` are the defaults that apply, the outermost first. With a server's `catalog`, what it
+    does not know or allow is a problem too; `folder` is the file's own, below the tasks folder.
     """
     document = read_document(raw, file)
     data = _mapping(document)
@@ -69,7 +68,7 @@ def load_task(
         message, remedy = f"`{stem(file)}` cannot name a task", "use 1 to 63 of a-z, 0-9 and -, or give it a `name`"
         problems.append(Problem(code="bad-name", message=message, file=file, help=remedy))
     else:
-        problems += _contradictions(document, effective, above)
+        problems += _together(document, effective, above, catalog)
     wrong = any(has_errors(each) for each in (problems, *(defaults.problems for defaults in above)))
     if above and not wrong:  # each file is right by itself; together they may hold too many labels
         problems += (each.problem(document) for each in shape("task").differences(effective))
@@ -115,17 +114,6 @@ def has_errors(problems: Iterable[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
 
-@functools.cache
-def not_yet(kind: Kind) -> dict[Path, str]:
-    """The fields that this release does not act on yet, with the way out."""
-    found: dict[Path, str] = {}
-    for name, node in shape(kind).schema["properties"].items():
-        for path, inner in ((), node), *(((word,), each) for word, each in node.get("properties", {}).items()):
-            if "deprecationMessage" in inner:
-                found[name, *path] = str(inner["deprecationMessage"]).rpartition(": ")[2]
-    return found
-
-
 def _name(document: Document) -> str | None:
     """The task's name, if it is one: while a file hides it, whatever is missing may be its."""
     if document.data is None and document.problems:
@@ -168,7 +156,6 @@ def _judged(
         yield from check(said)
     if catalog is not None:
         yield from checks.known(said, catalog, folder)
-    yield from checks.not_yet(said, not_yet(kind))
 
 
 def _told_better(difference: Difference, data: Any) -> bool:
@@ -187,8 +174,13 @@ def _told_better(difference: Difference, data: Any) -> bool:
     return False
 
 
-def _contradictions(document: Document, effective: dict[str, Any], above: Sequence[Defaults]) -> Iterator[Problem]:
+def _together(
+    document: Document, effective: dict[str, Any], above: Sequence[Defaults], catalog: Catalog | None
+) -> Iterator[Problem]:
     """Values of all layers taken together, told in the file that says the one to change."""
-    for path, message, remedy in checks.together(effective):
-        place = origin(path, document, above) or document
-        yield Problem(code="contradiction", message=message, file=place.file, span=place.place(path), help=remedy)
+    for each in checks.together(effective, catalog):
+        place = origin(each.path, document, above) or document
+        span = place.place(each.path)
+        yield Problem(
+            code=each.code, message=each.message, file=place.file, span=span, label=each.label, help=each.help
+        )

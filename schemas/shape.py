@@ -71,7 +71,6 @@ class Shape:
         path, node = tuple(error.instance_path), self._node(error.schema_path[:-1])
         name, kind = said_path(path), cast("Any", error.kind)
         in_schema = "jsonSchema" in error.schema_path[:2] or list(error.schema_path[:4]) == _INPUT
-        own = str(node.get("errorMessage", ""))
         if kind.name == "anyOf":
             yield from self._alternatives(error, kind.context)
         elif kind.name == "additionalProperties":
@@ -79,7 +78,7 @@ class Shape:
             for key in kind.unexpected:
                 yield _unknown((*path, key), known, "bad-schema" if in_schema else "unknown-key")
         elif kind.name == "required":
-            yield self._missing(path, kind.property, own)
+            yield self._missing(path, kind.property, node)
         elif kind.name == "propertyNames":
             yield self._misnamed(path, kind.value, never=error.schema_path[1] == "allOf")
         else:
@@ -114,7 +113,8 @@ class Shape:
         message = f"`{clipped(key)}` cannot be a key of `{said_path(path)}`"
         return Difference((*path, key), "invalid-value", message, remedy, at_key=True)
 
-    def _missing(self, path: Path, key: str, own: str) -> Difference:
+    def _missing(self, path: Path, key: str, node: dict[str, Any]) -> Difference:
+        own = str(node.get("errorMessage", ""))
         if not path and key == "goal":
             remedy = own.partition(": ")[2]
             return Difference(path, "missing-goal", "`goal` is missing", "only `goal` is required", remedy)
@@ -123,7 +123,8 @@ class Shape:
             message = f"input `{path[-1]}` has no default, and nobody is there at night to give one"
             help_ = "give it a `default`, or remove `cron`"
             return Difference(path, "input-without-default", message, help=help_, at_key=True)
-        return Difference(path, "missing-key", f"`{name}` is missing", f"add `{key}: …`", keyword="required")
+        label = own if own and "type" not in node else f"add `{key}: …`"  # of a branch: its own word
+        return Difference(path, "missing-key", f"`{name}` is missing", label, keyword="required")
 
     def _node(self, path: Sequence[str | int]) -> dict[str, Any]:
         node: Any = self.schema

@@ -72,6 +72,8 @@ CHANNEL = text(
     "name a channel of the server's configuration, such as eng-slack; never an address",
     **{"$comment": "channel"},
 )
+WITH_WHEN = "a channel, and when"
+"""What an editor calls the longer way to name a channel."""
 GLOB = text(r"^\S{1,200}$", "a pattern over tool names, such as GMAIL_SEND_* or *_DELETE_*")
 RUN_AS = text(r"^\S{1,200}$", "the Composio user whose connections are used, without spaces")
 MODEL = text(r"^\S{1,200}$", "a model's id, such as claude-sonnet-5-5", examples=["claude-sonnet-5-5"])
@@ -110,6 +112,58 @@ LABELS: Fragment = {
 }
 GOAL = text(r"\S", "say what you want done, and when it is done", maxLength=20_000)
 DESCRIPTION = text(r"\S", "say it in a line, or leave `description` out", maxLength=500)
+
+REFERENCE_PATTERN = r"\$\{([A-Z_][A-Z0-9_]*)\}"
+"""The name of an environment variable, in the place of a secret."""
+_HOST = r"(https://[A-Za-z0-9\[][^\s/@?#]*|http://(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]{1,5})?)"
+ADDRESS = text(
+    rf"^{_HOST}(/[^\s?#]*)?$", "write an https:// address, such as https://goals.acme.example (http:// on this machine)"
+)
+SECRET = text(f"^{REFERENCE_PATTERN}$", "write the name of the environment variable that holds it, such as ${OPS_URL}")
+WEBHOOK_PATTERN = rf"^({REFERENCE_PATTERN}|{_HOST}([/?][^\s#]*)?)$"
+WEBHOOK = text(WEBHOOK_PATTERN, "write an https:// address, or the environment variable that holds it: ${OPS_WEBHOOK}")
+PRIVATE_HOST = text(
+    r"^([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)$",
+    "write a host, such as hooks.acme.internal, or a network, such as 10.1.0.0/16",
+)
+KEY_ID = text(_SLUG_PATTERN, "a key's id is a short name, such as 2026-11; never the key itself")
+_PRICE: Fragment = {
+    "type": "number",
+    "minimum": 0,
+    "maximum": 1_000_000,
+    "errorMessage": "write dollars per million tokens, such as 2.5",
+}
+PRICES: Fragment = {
+    "type": "object",
+    "errorMessage": "write a model's id and its price: {input: 2, output: 10}",
+    "propertyNames": MODEL,
+    "additionalProperties": {
+        "title": "a price",
+        "type": "object",
+        "required": ["input", "output"],
+        "properties": {
+            **dict.fromkeys(("input", "output", "cache_read", "cache_write"), _PRICE),
+            "source": text(r"\S", "say where the price is from and when it was read, or leave `source` out"),
+        },
+    },
+}
+ONE_KIND: Fragment = {
+    "if": {"required": ["webhook"]},
+    "then": {
+        "required": ["secret"],
+        "errorMessage": "a webhook is signed: add `secret: ${NAME}`",
+        "properties": {
+            "apprise": {"not": {}, "errorMessage": "a channel is an `apprise` or a `webhook`, not both: remove one"}
+        },
+    },
+    "else": {
+        "required": ["apprise"],
+        "errorMessage": "write `apprise: ${NAME}`, or `webhook: …` and `secret: ${NAME}`",
+        "if": {"required": ["apprise"]},
+        "then": {"properties": {"secret": {"not": {}, "errorMessage": "only a webhook is signed: remove `secret`"}}},
+    },
+}
+"""A channel is one of two kinds."""
 
 _TYPES = ["string", "integer", "number", "boolean", "array", "object", "null"]
 _TYPE: Fragment = {"type": "string", "enum": _TYPES, "errorMessage": f"write one of {', '.join(_TYPES)}"}

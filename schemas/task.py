@@ -14,10 +14,6 @@ from schemas.duration import Duration
 from schemas.spelling import choice, duration, one_or_many, whole
 from schemas.value import Value
 
-NOT_YET: dict[str, Any] = {"deprecationMessage": "this release does not act on it yet: remove it for now"}
-"""Marks a field whose promise this release does not keep. Reading it silently would let a task go out at night
-believing that somebody will be told, or asked. Whoever builds the field takes the mark off."""
-
 
 def _one_or_many(value: Any) -> Any:
     """`toolkit: gmail` is short for `toolkit: [gmail]`."""
@@ -66,7 +62,7 @@ class _Channels:
     def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> spelling.Fragment:
         many = handler(core)
         remedy = "write a channel, or a list of channels and {to, when}"
-        item = {"anyOf": [spelling.CHANNEL, many["items"]]}
+        item = {"anyOf": [spelling.CHANNEL, {**many["items"], "title": spelling.WITH_WHEN}]}
         return {**spelling.one_or_many(spelling.CHANNEL), "then": {"items": item}, "errorMessage": remedy}
 
 
@@ -77,7 +73,7 @@ class Tools(Value):
     """Which tools of the toolkits may be used. Patterns over tool names; deny beats ask beats allow."""
 
     allow: Annotated[Globs, _said("Tools it may use: `GMAIL_*`.")] = ("*",)
-    ask: Annotated[Globs, _said("Tools that a person approves, each call by itself.", **NOT_YET)] = ()
+    ask: Annotated[Globs, _said("Tools that a person approves, each call by itself.")] = ()
     deny: Annotated[Globs, _said("Tools it never gets, whatever else is said.")] = ()
 
 
@@ -106,7 +102,7 @@ class Limits(Value):
     ] = None
     cost_usd: Annotated[
         float | None,
-        _said("Dollars, over all turns.", **spelling.DOLLARS, **NOT_YET),
+        _said("Dollars, over all turns.", examples=[2.5], **spelling.DOLLARS),
     ] = None
 
 
@@ -133,7 +129,7 @@ class Task(Value):
         tuple[Notify, ...],
         BeforeValidator(_Channels.read),
         _Channels(),
-        _said("Who hears about a run: a channel, or a list of channels and {to, when}.", **NOT_YET),
+        _said("Who hears about a run: a channel, or a list of channels and {to, when}."),
     ] = ()
     description: Annotated[str | None, _said("One line for lists.", **spelling.DESCRIPTION)] = None
     enabled: Annotated[
@@ -168,7 +164,7 @@ class Task(Value):
     )
     run_as: Annotated[str | None, _said("The Composio user whose connections are used.", **spelling.RUN_AS)] = None
     tools: Tools = Tools()
-    approval: Annotated[Approval, Field(json_schema_extra=NOT_YET)] = Approval()
+    approval: Approval = Approval()
     on_unknown: Annotated[
         Literal["verify", "ask", "stop"],
         _said(
@@ -178,7 +174,6 @@ class Task(Value):
                 ask="A person is asked.",
                 stop="The run ends as stopped.",
             ),
-            **NOT_YET,
         ),
     ] = "verify"
     limits: Limits = Limits()
@@ -193,19 +188,16 @@ class Task(Value):
     output: Annotated[
         dict[str, JsonValue] | None,
         WithJsonSchema(spelling.OUTPUT),
-        _said("JSON Schema of the run's structured result.", **NOT_YET),
+        _said("JSON Schema of the run's structured result."),
     ] = None
     memory: Annotated[
         Literal["none", "last", "notes"],
         _said(
             "What the next run is given of this one.",
             **choice(none="Nothing.", last="The last result.", notes="A note that the model keeps, up to 8 KiB."),
-            **NOT_YET,
         ),
     ] = "none"
-    retries: Annotated[
-        Whole, _said("Runs that may follow a failed one. Each repeats the effects.", **whole(0, 5), **NOT_YET)
-    ] = 0
+    retries: Annotated[Whole, _said("Runs that may follow a failed one. Each repeats the effects.", **whole(0, 5))] = 0
     labels: Annotated[dict[str, str], WithJsonSchema(spelling.LABELS), _said("Key and value, to filter by.")] = Field(
         default_factory=dict[str, str]
     )

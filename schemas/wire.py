@@ -17,8 +17,26 @@ RUN_TASK = "goalfile-run"
 QUEUE = "goalfile"
 """Default task queue of the workers."""
 
+EFFECT = "goalfile-effect"
+"""Workflow type: one write, made at most once. Its id is the effect's, and an id is used once."""
+
+TELL = "goalfile-tell"
+"""Workflow type: tells channels about a run. Its id is the notice's, and an id is used once."""
+
 PROGRESS = "progress"
 """Query without arguments; answers Progress."""
+
+DECIDE = "decide"
+"""Update that takes a Decision. Refused if nothing of that id and fingerprint waits for one."""
+
+RECHECK = "recheck"
+"""Signal without arguments: somebody connected a toolkit, look again now."""
+
+WAITING = "waiting"
+"""Memo of a run: what it waits for, a list of Waiting. Readable without a worker."""
+
+STOP_SWITCH = "goalfile-stop"
+"""Id of the schedule that is there while a person has stopped everything. It starts nothing."""
 
 # Keyword search attributes. SQL visibility stores have ten Keyword slots per namespace: these are all.
 OWNER = "GoalfileOwner"
@@ -30,7 +48,11 @@ SEARCH_ATTRIBUTES = (OWNER, TASK, DIGEST, STATUS)
 ALL_RUNS = f"WorkflowType = '{RUN_TASK}'"
 """Visibility query of every run."""
 
-_AD_HOC = "ad-hoc"
+LISTED_RUNS = f"{ALL_RUNS} AND ExecutionStatus != 'ContinuedAsNew'"
+"""The same, each run once: a long one has its history in parts."""
+
+AD_HOC = "ad-hoc"
+"""What a run without a task is called in lists."""
 
 
 def schedule_id(task_name: str) -> str:
@@ -43,12 +65,22 @@ def status_id(owner: str) -> str:
     return f"sync-{owner}"
 
 
+def effect_workflow_id(effect_id: str) -> str:
+    """The workflow that makes one write."""
+    return f"effect-{effect_id}"
+
+
+def notice_workflow_id(notice_id: str) -> str:
+    """The workflow that tells people one thing."""
+    return f"notice-{notice_id}"
+
+
 def run_id(task_name: str, at: datetime, unique: str) -> str:
     """The id of a run that a person or a program starts; sorts by time within a task.
 
     A scheduled run is named by Temporal: task name and slot, `hello-2026-11-22T09:00:00Z`.
     """
-    return f"{task_name or _AD_HOC}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{unique}"
+    return f"{task_name or AD_HOC}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{unique}"
 
 
 def digest(task: Task, path: str) -> str:
@@ -62,7 +94,7 @@ def digest(task: Task, path: str) -> str:
 
 def search_attributes(request: RunRequest) -> dict[str, str]:
     """What a run is found by, from the moment it is started."""
-    return {TASK: request.task.name or _AD_HOC, STATUS: "queued"}
+    return {TASK: request.task.name or AD_HOC, STATUS: "queued"}
 
 
 def quoted(value: str) -> str:

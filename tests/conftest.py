@@ -25,8 +25,9 @@ settings.load_profile("goalfile")
 def pytest_configure() -> None:
     """No test may depend on a key or a server that the person at the keyboard happens to have."""
     for name in list(os.environ):
-        if name.startswith(("ANTHROPIC_", "COMPOSIO_", "GOALFILE_", "TEMPORAL_")):
+        if name.startswith(("ANTHROPIC_", "COMPOSIO_", "GOALFILE_", "TEMPORAL_", "AWS_", "GOOGLE_", "CLOUD_", "OTEL_")):
             del os.environ[name]
+    os.environ |= {"AWS_EC2_METADATA_DISABLED": "true", "NO_GCE_CHECK": "true"}  # nobody asks a cloud who we are
 
 
 def pytest_sessionfinish() -> None:

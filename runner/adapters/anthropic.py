@@ -1,71 +1,92 @@
-"""The model behind the Messages API: Anthropic's own, or any server that speaks it.
+"""The model behind the Messages API: Anthropic's own, a cloud's, or any server that speaks it.
 
 Refuses to retry, to stream and to interpret: Temporal retries, the agent decides, and what the model
-said is handed on exactly as it came over the wire. No message of an error holds the key.
+said is handed on exactly as it came over the wire. No message of an error holds a credential, and no
+question or answer gets into a trace.
 """
 
 import asyncio
-import json
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
-from runner.adapters.answers import as_object, is_sendable, retry_after
-from runner.ports import Block, PermanentError, Question, Reply, TransientError
-from schemas.run import Usage
+from runner.adapters.anthropic_places import PLACES, Caching, Entry, Provider, caching_for
+from runner.adapters.anthropic_reply import read_reply, unspoken, verdict
+from runner.ports import PermanentError, Question, Reply, TransientError
 
-if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic
-
-OWN_ENDPOINT = "https://api.anthropic.com"
 TIMEOUT = 300.0
 """Seconds one question may take. Explicit, because the SDK's own default is refused for long answers."""
 
-_AGAIN = frozenset({408, 409, 429, 499})
-_SPENT = frozenset({"enforced_spend_limit_reached", "contract_spend_limit_reached"})
-_LIKE_A_KEY = re.compile(r"\bsk-[A-Za-z0-9_*.-]{4,}")
+_MARK = {"type": "ephemeral"}
+_NEVER_LEFT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
+"""The HTTP library's names for failures before a byte of the question was sent."""
 
 
 class AnthropicModel:
-    """A `Model` over the Messages API. `base_url=None` is Anthropic's own endpoint; no `/v1` in it.
+    """A `Model` over the Messages API. `base_url=None` is the provider's own endpoint.
 
-    `default_model` answers questions that name none. `timeout` is in seconds.
+    `provider` says whose: Anthropic's (or, with a base URL without `/v1`, a server that speaks its API), or a
+    cloud's, which finds its region and credentials in its own way and never sees `api_key`.
+    `default_model` answers questions that name none. `timeout` is in seconds. `cache` asks for the prompt
+    cache or forbids it; None does what is right for the place. `spans` is an OpenTelemetry tracer provider
+    to report each question to: model, tokens and timing, never content.
     """
 
-    def __init__(self, api_key: str, base_url: str | None, default_model: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str | None,
+        default_model: str,
+        *,
+        provider: Provider = "anthropic",
+        timeout: float = TIMEOUT,
+        cache: bool | None = None,
+        spans: object | None = None,
+    ) -> None:
         self._key = api_key.strip()
         self._base_url = base_url
         self._default_model = default_model
+        self._place = PLACES[provider]
         self._timeout = timeout
-        self._made: AsyncAnthropic | None = None
+        self._caching: Caching = caching_for(provider, base_url, cache=cache)
+        self._spans = spans
+        self._made: Any = None
         self._making = asyncio.Lock()
 
     async def ask(self, question: Question) -> Reply:
-        """Answer one question. Raises PermanentError or TransientError; see `verdict`."""
+        """Answer one question. Raises PermanentError or TransientError; see `verdict`.
+
+        A TransientError with `sent=False` was not billed: an error answer, or a question that never left.
+        """
         client = await self._client()
         model = question.model or self._default_model
-        body = request_for(question, model, cached=self._base_url is None)
+        body = request_for(question, model, caching=self._caching)
+        at = urlsplit(str(client.base_url)).netloc.rpartition("@")[2]
         # The raw response, not the SDK's types: those reorder keys, and what the model said goes back
         # to it unchanged.
-        create = cast("Any", client.messages.with_raw_response.create)
+        create = client.messages.with_raw_response.create
         sdk = _sdk()
         # Raised below, outside of `except`: the vendor's exception holds the request, and so the key.
         problem: PermanentError | TransientError
         try:
             async with asyncio.timeout(self._timeout):
                 response = (await create(**body)).http_response
-            return read_reply(response.json(), model)
         except sdk.APIStatusError as error:
-            problem = verdict(error.status_code, error.response.headers, error.body, model, self._at)
-        except (sdk.APITimeoutError, TimeoutError):
-            problem = TransientError(f"no answer from {self._at} within {self._timeout:g} seconds")
-        except sdk.APIConnectionError as error:
-            problem = TransientError(f"cannot reach {self._at} ({type(error.__cause__).__name__})")
-        except (ValueError, RecursionError) as error:
-            problem = TransientError(f"{self._at} answered with something that is no message: {error}")
+            problem = verdict(error.status_code, error.response.headers, error.body, model, at, place=self._place)
+        except (sdk.APIConnectionError, TimeoutError) as error:
+            problem = self._silence(error, at)
+        except Exception as error:
+            found = self._place.trouble(error)
+            if found is None:
+                raise
+            problem = found
+        else:
+            try:
+                return read_reply(response.json(), model)
+            except (ValueError, RecursionError) as error:
+                problem = TransientError(f"{at} answered with something that is no message: {error}")
         # Redacted before it is shortened: half a key would no longer look like one.
-        problem.args = (_unspoken(str(problem), self._key)[:1000],)
+        problem.args = (unspoken(str(problem), *self._secrets(client))[:1000],)
         raise problem
 
     async def close(self) -> None:
@@ -74,46 +95,43 @@ class AnthropicModel:
         if made is not None:
             await made.close()
 
-    async def _client(self) -> "AsyncAnthropic":
+    def _silence(self, error: Exception, at: str) -> TransientError:
+        """No answer: `sent` unless the connection provably never stood."""
+        cause = type(error.__cause__).__name__
+        if cause in _NEVER_LEFT:
+            return TransientError(f"cannot reach {at} ({cause})", sent=False)
+        if isinstance(error, _sdk().APITimeoutError | TimeoutError):
+            return TransientError(f"no answer from {at} within {self._timeout:g} seconds")
+        return TransientError(f"the connection to {at} was lost ({cause})")
+
+    async def _client(self) -> Any:
         async with self._making:
             if self._made is None:
                 self._made = await asyncio.to_thread(self._make)
             return self._made
 
-    def _make(self) -> "AsyncAnthropic":
+    def _make(self) -> Any:
         """Import and construct, in a thread: seconds of CPU that would stall every other activity."""
-        if not self._key and self._base_url is None:
-            raise PermanentError("there is no key for the model: set ANTHROPIC_API_KEY")
-        # An odd character would end up in the text of an HTTP library's exception, key and all.
-        if not re.fullmatch(r"[\x21-\x7e]*", self._key):
-            raise PermanentError("ANTHROPIC_API_KEY holds a space or a character no key has: set it again")
-        url = self._base_url or OWN_ENDPOINT
-        if not re.match(r"https?://[^/]", url):
+        if self._base_url is not None and not re.match(r"https?://[^/]", self._base_url):
             raise PermanentError("the model's base URL must start with http:// or https:// and a host name")
-        try:
-            sdk = _sdk()
-        except ImportError as missing:
-            raise PermanentError("the package `anthropic` is missing: install goalfile[worker]") from missing
-        client = sdk.AsyncAnthropic(
-            # A server of one's own often wants no key, but the SDK insists on one.
-            api_key=self._key or "none",
-            base_url=url,
-            max_retries=0,
-            timeout=sdk.Timeout(self._timeout, connect=min(5.0, self._timeout)),
-        )
+        client = self._place.make(Entry(self._key, self._base_url, self._timeout, self._spans))
         _ = client.messages  # this property imports most of the SDK
         return client
 
-    @property
-    def _at(self) -> str:
-        return urlsplit(self._base_url or OWN_ENDPOINT).netloc.rpartition("@")[2]
+    def _secrets(self, client: Any) -> list[str]:
+        """Every credential that we know of, a cloud's included."""
+        known = (
+            self._key,
+            getattr(client, "api_key", None),
+            getattr(getattr(client, "credentials", None), "token", None),
+        )
+        return [secret for secret in known if isinstance(secret, str)]
 
 
-def request_for(question: Question, model: str, *, cached: bool) -> dict[str, Any]:
+def request_for(question: Question, model: str, *, caching: Caching) -> dict[str, Any]:
     """The body of one request, and nothing in it that a server might not know.
 
-    `cached` asks for the API's automatic prompt cache. Tools stay when no call is allowed: taking them
-    away would throw the cache away.
+    Tools stay when no call is allowed: taking them away would throw the cache away.
     """
     if not model:
         raise PermanentError("no model is named: set `model` in the task or a default in the server config")
@@ -131,101 +149,29 @@ def request_for(question: Question, model: str, *, cached: bool) -> dict[str, An
         ]
         if not question.may_call:
             body["tool_choice"] = {"type": "none"}
-    if cached:
-        body["cache_control"] = {"type": "ephemeral"}
+    if caching == "automatic":
+        body["cache_control"] = _MARK
+    elif caching == "blocks":
+        _mark(body)
     return body
 
 
-def read_reply(said: Any, model: str) -> Reply:
-    """The answer's JSON as a Reply, its blocks untouched. Raises ValueError with what is wrong."""
-    if not isinstance(said, dict):
-        raise ValueError("it is not an object")  # noqa: TRY004  its caller tells one kind of bad answer
-    answer = cast("dict[str, Any]", said)
-    if not is_sendable(answer):
-        raise ValueError("it holds half a character or a number without end")
-    content, stop_reason = answer.get("content"), answer.get("stop_reason")
-    if not isinstance(content, list):
-        raise ValueError("`content` is not a list")  # noqa: TRY004
-    if not isinstance(stop_reason, str):
-        raise ValueError("`stop_reason` is not text")  # noqa: TRY004
-    blocks = tuple(_block(item) for item in cast("list[Any]", content))
-    usage = as_object(answer.get("usage"))
-    named = answer.get("model")
-    return Reply(
-        content=blocks,
-        stop_reason=stop_reason,
-        usage=Usage(
-            input_tokens=_count(usage.get("input_tokens")),
-            output_tokens=_count(usage.get("output_tokens")),
-            cache_read_tokens=_count(usage.get("cache_read_input_tokens")),
-            cache_write_tokens=_count(usage.get("cache_creation_input_tokens")),
-        ),
-        model=named if isinstance(named, str) else model,
-        explanation=_explanation(as_object(answer.get("stop_details"))),
-    )
+def _mark(body: dict[str, Any]) -> None:
+    """Three breakpoints at most: what never changes, the user's last turn, and the one before.
 
-
-def verdict(status: int, headers: Mapping[str, str], body: Any, model: str, at: str) -> PermanentError | TransientError:
-    """What an error status means for us. `at` is the host, `body` the vendor's JSON or text."""
-    told = as_object(as_object(body).get("error"))
-    code = as_object(told.get("details")).get("error_code")
-    said = f": {told.get('message') or body or ''}"
-    if request := headers.get("request-id"):
-        said += f" (request {request})"
-    match status:
-        case 401:  # without the vendor's text: some servers quote the key they refuse
-            return PermanentError(f"{at} refused the key: set ANTHROPIC_API_KEY to one that is valid there")
-        case 402:
-            return PermanentError(f"{at} wants to be paid: settle the billing of this account{said}")
-        case 403:
-            return PermanentError(
-                f"{at} does not let this key use {model!r}: set ANTHROPIC_API_KEY to one of a workspace that may{said}"
-            )
-        case 404:
-            return PermanentError(
-                f"{at} knows no model {model!r}: correct `model` in the task, or the default model or base URL"
-                f" in the server config{said}"
-            )
-        case 413:
-            return PermanentError(f"the conversation is too long for {at}: allow fewer tools or turns{said}")
-        case 429 if code in _SPENT:
-            return PermanentError(f"the spend limit of this account is reached: raise it, or wait{said}")
-        case _ if (status in _AGAIN or (status >= 500 and status != 501)) and (
-            headers.get("x-should-retry") != "false"
-        ):
-            return TransientError(f"{at} answered {status}{said}", retry_after=retry_after(headers))
-        case _:
-            return PermanentError(f"{at} rejected the request with {status}{said}")
+    The one before is where the last request wrote to the cache. Without it a turn of more than twenty
+    blocks would be out of the cache's sight. What the model said is left as it was.
+    """
+    if "system" in body:
+        body["system"] = [{"type": "text", "text": body["system"], "cache_control": _MARK}]
+    elif "tools" in body:
+        body["tools"][-1]["cache_control"] = _MARK
+    for turn in [turn for turn in body["messages"] if turn["role"] == "user"][-2:]:
+        if turn["content"]:
+            turn["content"][-1] = {**turn["content"][-1], "cache_control": _MARK}
 
 
 def _sdk() -> Any:
     import anthropic  # noqa: PLC0415  two seconds of CPU, paid at the first question and in a thread
 
     return anthropic
-
-
-def _block(item: Any) -> Block:
-    block = as_object(item)
-    if not isinstance(block.get("type"), str):
-        raise ValueError("a content block has no type")  # noqa: TRY004
-    if block["type"] == "tool_use" and not (
-        isinstance(block.get("id"), str) and isinstance(block.get("name"), str) and isinstance(block.get("input"), dict)
-    ):
-        raise ValueError("a tool_use block lacks its id, name or input")
-    return block
-
-
-def _count(value: Any) -> int:
-    """A number of tokens; servers that merely speak the API may leave it out or say null."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _explanation(details: dict[str, Any]) -> str:
-    return ": ".join(str(details[key]) for key in ("category", "explanation") if details.get(key))
-
-
-def _unspoken(text: str, key: str) -> str:
-    """The text without the key, whole or abridged by a vendor."""
-    if len(key) >= 8:
-        text = text.replace(key, "[key]").replace(json.dumps(key)[1:-1], "[key]")
-    return _LIKE_A_KEY.sub("[key]", text)

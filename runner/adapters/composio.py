@@ -1,4 +1,4 @@
-"""Toolkits by Composio: which tools there are, and one call of one tool.
+"""Toolkits by Composio: which tools there are, who is connected to what, and one call of one tool.
 
 Refuses to retry (Composio executes again whatever is sent again), to run anything but the tools asked
 for (no search, no sandbox, no connection tools) and to report to anybody: it uses Composio's plain
@@ -13,9 +13,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from runner.adapters.answers import as_object, is_sendable
-from runner.adapters.composio_tools import Answer, Listed, listed_tool, read_result, restore, verdict
-from runner.ports import PermanentError, Tool, ToolCall, ToolResult, TransientError
+from runner.adapters.answers import as_object
+from runner.adapters.composio_tools import (
+    Answer,
+    Listed,
+    connect_link,
+    fault,
+    is_connected,
+    listed_tool,
+    read_result,
+    restore,
+    unlisted,
+    verdict,
+)
+from runner.ports import Missing, PermanentError, Tool, ToolCall, ToolResult, TransientError
 
 if TYPE_CHECKING:
     from composio_client import AsyncComposio
@@ -59,10 +70,31 @@ class ComposioToolkits:
             session = await self._open(toolkits, run_as or self._default_user)
         return tuple(session.tools[name].tool for name in sorted(session.tools))
 
+    async def missing(
+        self, toolkits: tuple[str, ...], run_as: str | None, *, links: bool = True
+    ) -> tuple[Missing, ...]:
+        """Those of these toolkits that have no active connection for the user, in the order given.
+
+        Each has a link to connect it, good for ten minutes; every link leaves an unfinished account at Composio,
+        so whoever only looks again says `links=False`. A link that cannot be made is left empty, since what is
+        missing is known all the same. An unknown toolkit is a PermanentError.
+        """
+        if not toolkits:
+            return ()
+        await self._client()
+        until = asyncio.get_running_loop().time() + self._deadline
+        key = (tuple(sorted(set(toolkits))), run_as or self._default_user)
+        async with self._by(until, sent=False):
+            session_id, items = await self._connected(key)
+        lacking = {str(item.get("slug")).lower() for item in items if not is_connected(item)}
+        if unknown := {one.lower() for one in toolkits} - {str(item.get("slug")).lower() for item in items}:
+            raise self._no_such(unknown)
+        wanted = [one for one in dict.fromkeys(toolkits) if one.lower() in lacking]
+        return tuple([Missing(one, await self._link(session_id, one, until) if links else "") for one in wanted])
+
     async def call(self, call: ToolCall) -> ToolResult:
         """Make one call, once. Errors and results as `runner.ports.Toolkits` says."""
-        if not is_sendable(call.arguments):
-            said = "not sent: in the arguments, text must be whole Unicode and numbers finite"
+        if said := fault(call.arguments):
             return ToolResult(call.id, "refused", said)
         user = call.run_as or self._default_user
         await self._client()
@@ -75,14 +107,14 @@ class ComposioToolkits:
             listed = session.tools.get(call.tool)
             if listed is None:
                 return ToolResult(call.id, "refused", f"{call.toolkit} has no tool {call.tool}")
+            if said := unlisted(call.arguments, listed.tool):
+                if not known:
+                    return ToolResult(call.id, "refused", said)
+                session = None  # it may have been listed anew elsewhere, with more arguments
+                continue
+            arguments = restore(call.arguments, listed.originals)
             async with self._by(until, sent=True):
-                answer = await self._send(
-                    "execute",
-                    session.id,
-                    tool_slug=listed.slug,
-                    arguments=restore(call.arguments, listed.originals),
-                    sent=True,
-                )
+                answer = await self._send("execute", session.id, tool_slug=listed.slug, arguments=arguments, sent=True)
             if not (answer.status == 404 and known):
                 return self._judge(call, answer, user)
             # Our session was deleted, or the tool was: nothing ran, so one look at the present is safe.
@@ -119,23 +151,55 @@ class ComposioToolkits:
         """A session whose listing is fresh. An old session is used again: Composio keeps them forever."""
         key = (tuple(sorted(set(toolkits))), user)
         async with self._opening[key]:
-            known = self._sessions.get(key)
-            items = await self._list(known.id, key) if known else None
-            session_id = known.id if known and items is not None else await self._create(key)
-            if items is None and (items := await self._list(session_id, key)) is None:
-                raise TransientError("Composio does not know the session it just made", sent=False)
+            session_id, items = await self._in_session(key, "tools", limit=500)
             listed = [listed_tool(item, key[0]) for item in items]
             session = _Session(session_id, {one.tool.name: one for one in listed if one is not None})
-            if missing := set(toolkits) - {one.tool.toolkit for one in session.tools.values()}:
-                raise PermanentError(
-                    f"Composio has no toolkit {', '.join(sorted(missing))}, or it has no tools: "
-                    "correct `toolkit` in the task"
-                )
-            self._sessions[key] = session
-            self._sessions.move_to_end(key)
-            while len(self._sessions) > _SESSIONS:
-                self._opening.pop(self._sessions.popitem(last=False)[0], None)
+            if unknown := set(toolkits) - {one.tool.toolkit for one in session.tools.values()}:
+                raise self._no_such(unknown)
+            self._keep(key, session)
             return session
+
+    async def _connected(self, key: tuple[tuple[str, ...], str]) -> tuple[str, list[dict[str, Any]]]:
+        """The session of these toolkits, and each toolkit as it stands with the user."""
+        async with self._opening[key]:
+            session_id, items = await self._in_session(key, "toolkits", limit=50, toolkits=list(key[0]))
+            known = self._sessions.get(key)
+            if known is None or known.id != session_id:
+                self._keep(key, _Session(session_id, {}))
+            return session_id, items
+
+    async def _link(self, session_id: str, toolkit: str, until: float) -> str:
+        try:
+            async with self._by(until, sent=False):
+                answer = await self._send("link", session_id, toolkit=toolkit)
+        except TransientError:
+            return ""
+        return connect_link(as_object(answer.body).get("redirect_url"), self._key) if answer.status < 300 else ""
+
+    def _keep(self, key: tuple[tuple[str, ...], str], session: _Session) -> None:
+        self._sessions[key] = session
+        self._sessions.move_to_end(key)
+        while len(self._sessions) > _SESSIONS:
+            self._opening.pop(self._sessions.popitem(last=False)[0], None)
+
+    @staticmethod
+    def _no_such(toolkits: set[str]) -> PermanentError:
+        names = ", ".join(sorted(toolkits))
+        return PermanentError(
+            f"Composio has no toolkit {names}, or it has no tools that can be offered: correct `toolkit` in the task"
+        )
+
+    async def _in_session(
+        self, key: tuple[tuple[str, ...], str], what: str, **query: Any
+    ) -> tuple[str, list[dict[str, Any]]]:
+        """The id of a session that exists, and a whole list of it."""
+        known = self._sessions.get(key)
+        if known is not None and (items := await self._list(known.id, key, what, **query)) is not None:
+            return known.id, items
+        session_id = await self._create(key)
+        if (items := await self._list(session_id, key, what, **query)) is None:
+            raise TransientError("Composio does not know the session it just made", sent=False)
+        return session_id, items
 
     async def _create(self, key: tuple[tuple[str, ...], str]) -> str:
         answer = await self._send(
@@ -154,24 +218,26 @@ class ComposioToolkits:
             raise TransientError("Composio made a session without an id", sent=False)
         return session_id
 
-    async def _list(self, session_id: str, key: tuple[tuple[str, ...], str]) -> list[dict[str, Any]] | None:
-        """Every page of a session's tools; None when Composio no longer knows the session."""
+    async def _list(
+        self, session_id: str, key: tuple[tuple[str, ...], str], what: str, **query: Any
+    ) -> list[dict[str, Any]] | None:
+        """Every page of a session's tools or toolkits; None when Composio no longer knows the session."""
         items: list[dict[str, Any]] = []
         cursors: list[str] = []
         while True:
             place: dict[str, Any] = {"cursor": cursors[-1]} if cursors else {}
-            answer = await self._send("tools", session_id, limit=500, **place)
+            answer = await self._send(what, session_id, **query, **place)
             if answer.status == 404:
                 return None
             page = self._granted(answer, key)
             if not isinstance(page.get("items"), list):
-                raise TransientError("Composio answered a list of tools without items", sent=False)
+                raise TransientError(f"Composio answered a list of {what} without items", sent=False)
             items += [as_object(item) for item in page["items"]]
             cursor = page.get("next_cursor")
             if not cursor:
                 return items
             if cursor in cursors:
-                raise TransientError("Composio's list of tools goes round in circles", sent=False)
+                raise TransientError(f"Composio's list of {what} goes round in circles", sent=False)
             cursors.append(str(cursor))
 
     def _granted(self, answer: Answer, key: tuple[tuple[str, ...], str]) -> dict[str, Any]:

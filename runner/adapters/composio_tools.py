@@ -1,7 +1,8 @@
-"""Composio's tools in our words: names and keys the model may use, effects, and what came of a call.
+"""Composio's tools in our words: names and keys the model may use, and what came of a call.
 
 Pure. Everything here follows from what Composio says alone, so that a worker which never listed a tool
-restores what another one showed the model.
+restores what another one showed the model. Refuses to offer a tool that no request could name, and to pass on
+arguments that no request could hold.
 """
 
 import hashlib
@@ -11,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from runner.adapters.answers import as_object, retry_after
-from runner.ports import Effect, PermanentError, Tool, ToolResult, TransientError
+from runner.adapters.answers import as_object, is_sendable, retry_after
+from runner.adapters.composio_effects import effect_of
+from runner.ports import PermanentError, Tool, ToolResult, TransientError
 
 _LOST = re.compile(  # a failed tool whose provider may yet have acted
     r"(status(?: code)?|https?|error(?: code)?|code)\W{0,3}5\d\d\b|\b5\d\d (server|internal|bad|service|gateway)"
@@ -22,6 +24,8 @@ _LOST = re.compile(  # a failed tool whose provider may yet have acted
     re.IGNORECASE,
 )
 _UNCONNECTED = frozenset({"ToolRouterV2_NoActiveConnection", "ActionExecute_ConnectedAccountNotFound"})
+_LINK = re.compile(r"https?://[^\s\"'<>]*(?:connect|/link)[^\s\"'<>]*", re.IGNORECASE)
+_DEPTH = 100  # levels of nesting: what people and tools write has ten, and Python's own limits begin near 250
 _UNCONNECTED_TEXT = re.compile(r"no (active connection|connected account)s? found", re.IGNORECASE)
 
 
@@ -91,14 +95,43 @@ def restore(arguments: Any, originals: Mapping[str, str]) -> Any:
     return arguments
 
 
-def effect_of(tags: Any) -> Effect:
-    """What a tool's hints say about calling it; where they contradict each other, the worse one."""
-    hints = {str(tag) for tag in cast("list[Any]", tags)} if isinstance(tags, list) else set[str]()
-    if "destructiveHint" in hints:
-        return "destructive"
-    if "readOnlyHint" in hints and not hints & {"createHint", "updateHint"}:
-        return "read"
-    return "idempotent" if "idempotentHint" in hints else "write"
+def fault(arguments: Any) -> str:
+    """Why no request can hold these arguments; empty if one can. Nothing was sent then."""
+    if not _is_shallow(arguments):
+        return f"not sent: the arguments are nested more than {_DEPTH} levels deep"
+    if not is_sendable(arguments):
+        return "not sent: in the arguments, text must be whole Unicode and numbers finite"
+    return ""
+
+
+def unlisted(arguments: Mapping[str, Any], tool: Tool) -> str:
+    """Why these are no arguments of the tool as it is listed; empty if they may be.
+
+    A provider that ignores what it does not know would do more than was meant: delete all, not some.
+    """
+    schema = tool.input_schema
+    known = as_object(schema.get("properties"))
+    free = schema.get("additionalProperties", False) is not False or bool(schema.get("patternProperties"))
+    strangers = sorted(set(arguments) - set(known))
+    if not strangers or not known or free:
+        return ""
+    return f"not sent: {tool.name} takes no {', '.join(strangers)}; it takes {', '.join(sorted(known))}"
+
+
+def _is_shallow(value: Any) -> bool:
+    """Level by level, for what is too deep to recurse into."""
+    level: list[Any] = [value]
+    for _ in range(_DEPTH):
+        below: list[Any] = []
+        for node in level:
+            if isinstance(node, dict):
+                below += cast("dict[str, Any]", node).values()
+            elif isinstance(node, list):
+                below += cast("list[Any]", node)
+        if not below:
+            return True
+        level = below
+    return False
 
 
 def read_result(call_id: str, body: Any) -> ToolResult:
@@ -110,10 +143,10 @@ def read_result(call_id: str, body: Any) -> ToolResult:
         kind = "failed" if error else "completed"
     match kind:
         case "completed":
-            return ToolResult(call_id, "done", json.dumps(data, ensure_ascii=False))
+            return ToolResult(call_id, "done", _shown(data))
         case "failed":
             status = as_object(data).get("status_code")
-            said = str(error or json.dumps(data, ensure_ascii=False))
+            said = str(error or _shown(data))
             if (isinstance(status, int) and status >= 500) or _LOST.search(said):
                 raise TransientError(f"the tool's provider failed, it may have acted: {said[:1000]}", sent=True)
             return ToolResult(call_id, "refused", said)
@@ -128,6 +161,13 @@ def read_result(call_id: str, body: Any) -> ToolResult:
             raise TransientError(f"Composio did not say what came of the call ({kind!r})", sent=True)
 
 
+def _shown(data: Any) -> str:
+    try:
+        return json.dumps(data, ensure_ascii=False)
+    except RecursionError:  # the call was made: whatever it answered, that is known
+        return "The answer is nested too deeply to be shown."
+
+
 def verdict(answer: Answer, what: str, user: str, key: str, *, sent: bool) -> PermanentError | TransientError | str:
     """An error, or the words of a refusal at the gate: nothing ran, other arguments might.
 
@@ -138,7 +178,7 @@ def verdict(answer: Answer, what: str, user: str, key: str, *, sent: bool) -> Pe
     said = f"{error.get('message') or answer.body or ''} {error.get('suggested_fix') or ''}".strip()
     said = (said.replace(key, "[key]") if len(key) >= 8 else said)[:1000]
     if error.get("slug") in _UNCONNECTED or _UNCONNECTED_TEXT.search(said):
-        link = error.get("redirect_url")
+        link = connect_link(error.get("redirect_url"), key) or connect_link(next(iter(_LINK.findall(said)), ""), key)
         return PermanentError(
             f"{what} is not connected for {user!r}: connect it in Composio for that user, then run again"
             + (f" ({link})" if link else "")
@@ -159,21 +199,35 @@ def verdict(answer: Answer, what: str, user: str, key: str, *, sent: bool) -> Pe
             return TransientError(f"Composio answered {status}: {said}", retry_after=wait, sent=sent)
 
 
+def connect_link(value: Any, key: str) -> str:
+    """A link that a person may be sent to, or nothing: a web address, and without the key in it."""
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[\x21-\x7e]{1,2000}", value):
+        return ""
+    return "" if key and key in value else value.rstrip(".,;)")
+
+
+def is_connected(item: dict[str, Any]) -> bool:
+    """Whether a toolkit, as a session lists it, needs nothing more: no account at all, or an active one."""
+    account = as_object(item.get("connected_account"))
+    return item.get("is_no_auth") is True or str(account.get("status")).upper() == "ACTIVE"
+
+
 def listed_tool(item: dict[str, Any], toolkits: tuple[str, ...]) -> Listed | None:
-    """One listed tool, or None when it is of no toolkit that was asked for (Composio's own)."""
+    """One listed tool, or None: of no toolkit that was asked for (Composio's own), or no request can name it."""
     slug, theirs = str(item.get("slug") or ""), str(as_object(item.get("toolkit")).get("slug") or "")
     toolkit = next((name for name in toolkits if name.lower() == theirs.lower()), None)
-    if not slug or toolkit is None:
+    parameters = as_object(item.get("input_parameters"))
+    if not slug or toolkit is None or fault([slug, parameters]):
         return None
     originals: dict[str, str] = {}
-    schema = aliased(as_object(item.get("input_parameters")), originals)
+    schema = aliased(parameters, originals)
     # The Messages API wants a plain object at the top.
     schema = {word: schema[word] for word in schema if word not in {"anyOf", "oneOf", "allOf"}}
     tool = Tool(
         name=legal(slug),
         toolkit=toolkit,
-        description=str(item.get("description") or item.get("name") or slug),
+        description=str(item.get("description") or item.get("name") or slug).encode(errors="replace").decode(),
         input_schema={**schema, "type": "object", "properties": as_object(schema.get("properties"))},
-        effect=effect_of(item.get("tags")),
+        effect=effect_of(slug, item.get("tags")),
     )
     return Listed(tool, slug, originals)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner.ports import Block, Effect, PermanentError, Question, Reply, Tool, ToolCall, ToolResult
+from runner.ports import Block, Effect, Missing, PermanentError, Question, Reply, Tool, ToolCall, ToolResult
 from schemas.run import Usage
 
 _WORDS: tuple[tuple[Effect, str], ...] = (
@@ -136,6 +136,16 @@ class ScriptedToolkits:
     async def tools(self, toolkits: tuple[str, ...], run_as: str | None) -> tuple[Tool, ...]:  # noqa: ARG002 - the port
         """Four tools a toolkit, one of each effect that matters."""
         return tuple(tool for slug in toolkits for tool in _tools(slug))
+
+    async def missing(  # the port's words; most are of no use here
+        self,
+        toolkits: tuple[str, ...],
+        run_as: str | None,  # noqa: ARG002
+        *,
+        links: bool = True,  # noqa: ARG002
+    ) -> tuple[Missing, ...]:
+        """Toolkits whose folder holds a file `.unconnected`: so that a person can see a run wait."""
+        return tuple(Missing(slug) for slug in toolkits if (self._workspace / slug / ".unconnected").exists())
 
     async def call(self, call: ToolCall) -> ToolResult:
         """Do it, for real, in the workspace."""

@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from runner.adapters.anthropic import AnthropicModel, read_reply, request_for, verdict
+from runner.adapters.anthropic import AnthropicModel, request_for
+from runner.adapters.anthropic_places import Caching, Provider, caching_for
+from runner.adapters.anthropic_reply import read_reply, verdict
 from runner.ports import Message, PermanentError, Question, Tool, TransientError
 from tests.standins.anthropic_api import AnthropicApi, Say, use
 from tests.standins.loopback import Drop, Fail, Garble, Hang
@@ -53,7 +55,10 @@ def test_what_trying_again_cannot_mend_is_permanent(status: int) -> None:
 
 @pytest.mark.parametrize("status", [408, 409, 429, 499, 500, 502, 503, 504, 529])
 def test_what_may_pass_is_transient_unless_the_vendor_says_it_will_not(status: int) -> None:
-    assert isinstance(verdict(status, {}, told(), "m", "host"), TransientError)
+    problem = verdict(status, {}, told(), "m", "host")
+
+    assert isinstance(problem, TransientError)
+    assert not problem.sent  # an error answer is not billed
     assert isinstance(verdict(status, {"x-should-retry": "false"}, told(), "m", "host"), PermanentError)
 
 
@@ -106,10 +111,11 @@ async def test_a_permanent_error_says_what_to_mend(
 async def test_one_question_is_one_request_whatever_comes_back(api: AnthropicApi, model: AnthropicModel) -> None:
     api.script.append(Fail(529, "overloaded", {"retry-after": "0.01"}))
 
-    with pytest.raises(TransientError, match=r"529.*overloaded.*req_0001"):
+    with pytest.raises(TransientError, match=r"529.*overloaded.*req_0001") as caught:
         await model.ask(HELLO)
 
     assert len(api.requests) == 1
+    assert not caught.value.sent
 
 
 @pytest.mark.parametrize(
@@ -133,8 +139,10 @@ async def test_one_question_is_one_request_whatever_comes_back(api: AnthropicApi
 async def test_an_answer_that_is_no_message_is_transient(body: bytes, api: AnthropicApi, model: AnthropicModel) -> None:
     api.script.append(Garble(body))
 
-    with pytest.raises(TransientError, match="no message"):
+    with pytest.raises(TransientError, match="no message") as caught:
         await model.ask(HELLO)
+
+    assert caught.value.sent  # somebody thought about it, and will want to be paid
 
 
 async def test_an_answer_cut_short_is_transient_and_the_next_one_is_heard(
@@ -143,8 +151,9 @@ async def test_an_answer_cut_short_is_transient_and_the_next_one_is_heard(
     api.script.extend([Drop(), Drop(0), "Still here."])
 
     for _ in range(2):
-        with pytest.raises(TransientError):
+        with pytest.raises(TransientError, match="lost") as caught:
             await model.ask(HELLO)
+        assert caught.value.sent
 
     assert (await model.ask(HELLO)).text == "Still here."
 
@@ -153,17 +162,21 @@ async def test_silence_ends_at_the_timeout(api: AnthropicApi) -> None:
     api.script.append(Hang())
     model = AnthropicModel(KEY, api.url, "some-model", timeout=0.2)
 
-    with pytest.raises(TransientError, match=r"within 0\.2 seconds"):
+    with pytest.raises(TransientError, match=r"within 0\.2 seconds") as caught:
         await model.ask(HELLO)
     await model.close()
+
+    assert caught.value.sent
 
 
 async def test_nobody_listening_is_transient(closed_port: int) -> None:
     model = AnthropicModel(KEY, f"http://127.0.0.1:{closed_port}", "some-model")
 
-    with pytest.raises(TransientError, match=f"127.0.0.1:{closed_port}"):
+    with pytest.raises(TransientError, match=f"127.0.0.1:{closed_port}") as caught:
         await model.ask(HELLO)
     await model.close()
+
+    assert not caught.value.sent
 
 
 async def test_a_refusal_comes_with_the_vendors_explanation(api: AnthropicApi, model: AnthropicModel) -> None:
@@ -202,26 +215,60 @@ async def test_the_task_may_name_another_model(api: AnthropicApi, model: Anthrop
     assert (api.bodies[0]["model"], said.model) == ("other-model", "other-model")
 
 
-def test_anthropics_own_endpoint_is_asked_to_cache() -> None:
-    assert request_for(HELLO, "m", cached=True)["cache_control"] == {"type": "ephemeral"}
+@pytest.mark.parametrize(
+    ("provider", "base_url", "cache", "asked"),
+    [
+        ("anthropic", None, None, "automatic"),
+        ("anthropic", None, False, "off"),
+        ("anthropic", "http://127.0.0.1:9", None, "off"),
+        ("anthropic", "http://127.0.0.1:9", True, "blocks"),
+        ("bedrock", None, None, "blocks"),
+        ("bedrock", "http://127.0.0.1:9", False, "off"),
+        ("vertex", None, None, "blocks"),
+    ],
+)
+def test_each_place_is_asked_to_cache_in_the_way_it_knows(
+    provider: Provider, base_url: str | None, cache: bool | None, asked: Caching
+) -> None:
+    assert caching_for(provider, base_url, cache=cache) == asked
+
+
+def test_anthropics_own_endpoint_gets_one_marker_on_the_request() -> None:
+    assert request_for(HELLO, "m", caching="automatic")["cache_control"] == {"type": "ephemeral"}
+    assert "cache_control" not in repr(request_for(HELLO, "m", caching="off"))
+
+
+def test_marked_blocks_leave_what_the_model_said_alone() -> None:
+    said = Message("assistant", ({"type": "text", "text": "Hm."},))
+    talk = (*HELLO.messages, said, *HELLO.messages, said, *HELLO.messages)
+
+    body = request_for(Question("Be brief.", talk, (LIST,)), "m", caching="blocks")
+
+    marked = ["cache_control" in turn["content"][-1] for turn in body["messages"]]
+    assert marked == [False, False, True, False, True]
+    assert "cache_control" in body["system"][-1]
+    assert repr(body).count("cache_control") == 3
+    assert "cache_control" not in repr(talk)  # the question is asked again after a failure
+    assert "cache_control" in request_for(Question("", talk, (LIST,)), "m", caching="blocks")["tools"][-1]
 
 
 def test_a_last_question_keeps_its_tools_and_forbids_their_use() -> None:
     last = Question("", HELLO.messages, (LIST,), may_call=False)
 
-    assert request_for(last, "m", cached=True)["tool_choice"] == {"type": "none"}
-    assert len(request_for(last, "m", cached=True)["tools"]) == 1
-    assert "tool_choice" not in request_for(HELLO, "m", cached=True)
+    assert request_for(last, "m", caching="automatic")["tool_choice"] == {"type": "none"}
+    assert len(request_for(last, "m", caching="automatic")["tools"]) == 1
+    assert "tool_choice" not in request_for(HELLO, "m", caching="automatic")
 
 
-def test_a_growing_conversation_is_read_from_the_cache(api: AnthropicApi) -> None:
+@pytest.mark.parametrize("caching", ["automatic", "blocks"])
+def test_a_growing_conversation_is_read_from_the_cache(caching: Caching, api: AnthropicApi) -> None:
     def usage(turns: int) -> dict[str, int]:
         talk: list[Message] = [*HELLO.messages]
         for n in range(turns):
             content = [{"type": "text", "text": f"Answer {n}." * 20}]
             api.remember(content)
             talk += [Message("assistant", tuple(content)), *HELLO.messages]
-        body = request_for(Question("Be brief. " * 50, tuple(talk), (LIST,)), "m", cached=True)
+        body = request_for(Question("Be brief. " * 50, tuple(talk), (LIST,)), "m", caching=caching)
         headers = {"x-api-key": KEY, "anthropic-version": "2026-10-21"}
         return httpx.post(f"{api.url}/v1/messages", json=body, headers=headers, trust_env=False).json()["usage"]
 

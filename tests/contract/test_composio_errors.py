@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.adapters.composio import ComposioToolkits
-from runner.adapters.composio_tools import aliased, effect_of, legal, read_result, restore
+from runner.adapters.composio_tools import Answer, aliased, legal, read_result, restore, verdict
 from runner.ports import PermanentError, ToolCall, TransientError
 from tests.contract.test_anthropic_errors import everything_said_by
 from tests.standins.composio_api import Act, ComposioApi, Ran, Result, folder
@@ -174,6 +174,27 @@ async def test_an_unconnected_toolkit_is_named_with_the_remedy(adapter: Adapter)
         assert api.ran.total() == 0
 
 
+@pytest.mark.parametrize(
+    ("error", "link"),
+    [
+        ({"redirect_url": "https://connect.example/lk_1"}, " (https://connect.example/lk_1)"),
+        ({"suggested_fix": "Connect it: https://connect.example/link/lk_2."}, " (https://connect.example/link/lk_2)"),
+        ({"suggested_fix": "x" * 300 + " https://app.example/connect/lk_3"}, " (https://app.example/connect/lk_3)"),
+        ({"redirect_url": f"https://connect.example/?key={KEY}"}, ""),
+        ({"redirect_url": "javascript:alert(1)"}, ""),
+        ({"redirect_url": 7}, ""),
+        ({}, ""),
+    ],
+)
+def test_an_unconnected_toolkit_keeps_the_link_that_composio_gives(error: dict[str, Any], link: str) -> None:
+    body = {"error": {"slug": "ToolRouterV2_NoActiveConnection", "message": "No active connection found", **error}}
+
+    problem = verdict(Answer(400, {}, body), "notes", "ada", KEY, sent=True)
+
+    assert isinstance(problem, PermanentError)
+    assert str(problem).endswith(f"connect it in Composio for that user, then run again{link}")
+
+
 def patience(lost: object) -> float:
     """Short only for silence: a busy machine must not look like a lost answer."""
     return 1 if isinstance(lost, Hang) else 30
@@ -245,24 +266,6 @@ async def test_a_blocked_call_never_ran(api: ComposioApi, adapter: Adapter) -> N
     api.next["NOTES_WRITE_ITEM"] = [Result({"result_type": "blocked", "reason": {"type": "request_blocked"}})]
 
     assert ((await adapter().call(WRITE)).state, api.ran.total()) == ("refused", 0)
-
-
-@pytest.mark.parametrize(
-    ("tags", "effect"),
-    [
-        (["readOnlyHint"], "read"),
-        (["readOnlyHint", "openWorldHint"], "read"),
-        (["idempotentHint", "updateHint"], "idempotent"),
-        (["readOnlyHint", "idempotentHint"], "read"),
-        (["readOnlyHint", "updateHint"], "write"),
-        (["destructiveHint", "idempotentHint", "readOnlyHint"], "destructive"),
-        (["createHint"], "write"),
-        ([], "write"),
-        (None, "write"),
-    ],
-)
-def test_hints_that_contradict_each_other_mean_the_worse(tags: Any, effect: str) -> None:
-    assert effect_of(tags) == effect
 
 
 async def test_a_session_deleted_meanwhile_is_replaced_and_the_call_runs_once(

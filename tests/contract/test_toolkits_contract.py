@@ -25,6 +25,9 @@ class World(ABC):
     def count(self, tool: str) -> int: ...
 
     @abstractmethod
+    def disconnect(self, toolkit: str) -> None: ...
+
+    @abstractmethod
     async def close(self) -> None: ...
 
 
@@ -38,6 +41,10 @@ class Folders(World):
     def count(self, tool: str) -> int:
         journal = self._workspace / "journal.jsonl"
         return sum(json.loads(line)["tool"] == tool for line in journal.read_text().splitlines())
+
+    def disconnect(self, toolkit: str) -> None:
+        (self._workspace / toolkit).mkdir()
+        (self._workspace / toolkit / ".unconnected").touch()
 
     async def close(self) -> None:
         """Folders hold nothing open."""
@@ -54,6 +61,9 @@ class Composio(World):
 
     def count(self, tool: str) -> int:
         return self._api.ran[tool]
+
+    def disconnect(self, toolkit: str) -> None:
+        self._api.connected = {("default", each) for each in ("notes", "mail") if each != toolkit}
 
     async def close(self) -> None:
         for adapter in self._adapters:
@@ -170,3 +180,17 @@ async def test_an_unknown_toolkit_is_a_permanent_error(world: World) -> None:
         await adapter.tools(("No Such",), None)
     with pytest.raises(PermanentError, match="No Such"):
         await adapter.call(call("NO_SUCH_TOOL", toolkit="No Such"))
+
+
+async def test_what_is_connected_is_not_missing(world: World) -> None:
+    assert await world.adapter().missing(("notes", "mail"), None) == ()
+    assert await world.adapter().missing((), None) == ()
+
+
+async def test_what_is_not_connected_is_missing_and_nothing_else(world: World) -> None:
+    adapter = world.adapter()
+    assert await adapter.missing(("notes", "mail"), None) == ()
+    world.disconnect("mail")
+
+    assert [each.toolkit for each in await adapter.missing(("notes", "mail"), None)] == ["mail"]
+    assert await adapter.missing(("notes",), None) == ()

@@ -12,6 +12,7 @@ from tests.editor.language_server import MAIN, LanguageServer
 SCHEMAS = {
     "./schemas/task.schema.json": ["tasks/**/*.yaml", "!tasks/**/_defaults.yaml"],
     "./schemas/defaults.schema.json": ["tasks/**/_defaults.yaml"],
+    "./schemas/config.schema.json": ["goalfile.config.yaml"],
 }
 
 

@@ -85,7 +85,12 @@ def test_what_a_key_tells_is_not_told_in_the_schemas_terms(language_server: Lang
         ("tools:\n  ‸deny: GMAIL_*", "Tools it never gets"),
         ("notify:\n  - ‸to: ops", "A channel of the server's configuration"),
         ("notify:\n  - to: ops\n    when: ‸failure", "`success`: If it succeeded."),
+        ("approval:\n  ‸timeout: 2h", "How long to wait"),
         ("approval:\n  ‸otherwise: deny", "The call is not made"),
+        ("tools:\n  ‸ask: GMAIL_*", "Tools that a person approves"),
+        ("limits:\n  ‸cost_usd: 2", "Dollars, over all turns"),
+        ("on_unknown: ‸ask", "A person is asked."),
+        ("‸retries: 1", "Each repeats the effects"),
         ("memory: ‸last", "`last`: The last result."),
     ],
 )
@@ -106,6 +111,13 @@ def test_the_value_that_stands_there_is_told_first(language_server: LanguageServ
         ("gaol: x\n", "goal"),
         ("goal: x\nlimits: {turn: 5}\n", "turns"),
         ("goal: x\ntools:\n  alow: GMAIL_*\n", "allow"),
+        ("goal: x\ntools: {ak: X}\n", "ask"),
+        ("goal: x\nlimits: {cost: 5}\n", "cost_usd"),
+        ("goal: x\nnotfy: ops\n", "notify"),
+        ("goal: x\nmemroy: last\n", "memory"),
+        ("goal: x\nmemory: lst\n", "last"),
+        ("goal: x\napproval: {timout: 1h}\n", "timeout"),
+        ("goal: x\non_unknown: verfy\n", "verify"),
         ("goal: x\noverlap: skpi\n", "skip"),
         ("goal: x\nversion: 2\n", "1"),
         ("goal: x\ninputs:\n  days: {type: int}\n", "integer"),
@@ -121,17 +133,9 @@ def test_what_looks_true_or_false_can_be_made_so(language_server: LanguageServer
     assert set(language_server.fixes(f"goal: x\n{text}\n")) & {"Convert to boolean", "false"}
 
 
-@pytest.mark.parametrize("word", ["schedule", "toolkits", "tz", "tags"])
+@pytest.mark.parametrize("word", ["schedule", "toolkits", "tz", "tags", "alerts", "retry", "outputs"])
 def test_a_word_that_only_means_a_field_can_be_replaced_by_it(language_server: LanguageServer, word: str) -> None:
     assert language_server.fixes(f"goal: x\n{word}: x\n") == [MEANT[word]]
-
-
-@pytest.mark.parametrize("text", ["goal: x\nnotfy: ops\n", "goal: x\nlimits: {cost: 5}\n", "goal: x\ntools: {ak: X}\n"])
-def test_no_fix_leads_to_a_field_that_is_not_acted_on(language_server: LanguageServer, text: str) -> None:
-    not_yet = {name for name in Task.model_fields if "deprecationMessage" in PROPERTIES[name]}
-    fixes = language_server.fixes(text)
-    assert fixes
-    assert not {*not_yet, "cost_usd", "ask"} & set(fixes)
 
 
 def test_no_fix_adds_a_field_that_is_there(language_server: LanguageServer) -> None:

@@ -14,7 +14,8 @@ from temporalio.client import Client
 from gateway.app import create_app
 from gateway.catalog import Names, Toolkits
 from schemas.catalog import Catalog
-from schemas.config import Config
+from schemas.config import Channel, Config
+from schemas.prices import PRICES
 from tests.gateway.conftest import http_to
 from tests.standins.composio_api import Act, ComposioApi, Drop, Fail, Garble, Hang, Move
 
@@ -23,6 +24,11 @@ NAMES = [f"toolkit{number:03}" for number in range(45)]
 
 async def nowhere() -> Client:
     raise RuntimeError("Temporal is not asked")
+
+
+def told(**more: Any) -> Catalog:
+    """A catalog that says this beside the models that everybody knows the price of."""
+    return Catalog(priced=tuple(sorted(PRICES)), **more)
 
 
 async def catalogs(*asked: Names) -> list[Catalog]:
@@ -48,7 +54,7 @@ def names_of(composio: ComposioApi, **more: Any) -> Names:
 
 async def test_every_page_of_toolkits_is_read(composio: ComposioApi) -> None:
     (catalog,) = await catalogs(names_of(composio))
-    assert catalog == Catalog(toolkits=tuple(NAMES))
+    assert catalog == told(toolkits=tuple(NAMES))
     assert [request.query.get("cursor") for request in composio.requests] == [None, ["c20"], ["c40"]]
     assert {request.path for request in composio.requests} == {"/api/v3.1/toolkits"}
 
@@ -101,7 +107,9 @@ async def test_whatever_composio_does_the_catalog_says_what_it_knows(
 ) -> None:
     whole = Garble(b'{"items": [{"slug": "gmail"}], "next_cursor": "c0"}')
     composio.next["toolkits"] = [*[whole] * (page - 1), move]
-    names = Names(Config(channels={"eng": {}}), Toolkits(composio.key, composio.url, within=0.5))
+    names = Names(
+        Config(channels={"eng": Channel(apprise="${ENG_URL}")}), Toolkits(composio.key, composio.url, within=0.5)
+    )
     (catalog,) = await catalogs(names)
     assert catalog.toolkits is None
     assert catalog.channels == ("eng",)
@@ -139,7 +147,7 @@ async def test_a_composio_that_is_not_there_is_no_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     (catalog,) = await catalogs(Names(toolkits=Toolkits("ak", f"http://127.0.0.1:{port}")))
-    assert catalog == Catalog(unchecked=("toolkits: Composio did not answer (ConnectError)",))
+    assert catalog == told(unchecked=("toolkits: Composio did not answer (ConnectError)",))
 
 
 async def test_a_failure_is_believed_for_a_short_time_only(composio: ComposioApi) -> None:
@@ -150,17 +158,18 @@ async def test_a_failure_is_believed_for_a_short_time_only(composio: ComposioApi
     assert len(composio.requests) == 1
     await asyncio.sleep(0.35)
     (catalog,) = await catalogs(names)
-    assert catalog == Catalog(toolkits=tuple(NAMES))
+    assert catalog == told(toolkits=tuple(NAMES))
 
 
 async def test_without_a_key_any_toolkit_is_taken() -> None:
-    assert await catalogs(Names()) == [Catalog()]
+    assert await catalogs(Names()) == [told()]
     async with http_to(create_app(nowhere)) as http:
         answer: httpx.Response = await http.get("/v1/catalog")
-    assert answer.json() == {"toolkits": None, "channels": [], "run_as": None, "unchecked": []}
+    said = {"toolkits": None, "channels": [], "run_as": None, "limits": None, "default_model": "", "unchecked": []}
+    assert answer.json() == {**said, "priced": sorted(PRICES)}
 
 
 async def test_channels_and_users_are_the_configurations() -> None:
-    config = Config(channels={"eng-slack": {"webhook": "NAME_OF_A_VARIABLE"}}, run_as={"finance": ("ada", "bob")})
+    config = Config(channels={"eng-slack": Channel(apprise="${ENG_URL}")}, run_as={"finance": ("ada", "bob")})
     (catalog,) = await catalogs(Names(config))
-    assert catalog == Catalog(channels=("eng-slack",), run_as={"finance": ("ada", "bob")})
+    assert catalog == told(channels=("eng-slack",), run_as={"finance": ("ada", "bob")})

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.guard import MAX_BODY
+from schemas.prices import PRICES
 from tests.standins.composio_api import ComposioApi, folder
 
 ROOT = Path(__file__).parents[2]
@@ -164,15 +165,17 @@ def test_wrong_usage_is_exit_2(start: Start, arguments: list[str]) -> None:
 
 def test_what_the_environment_says_is_in_the_catalog(start: Start, tmp_path: Path) -> None:
     config = tmp_path / "server.yaml"
-    config.write_text("channels: {eng-slack: {}}\nrun_as: {finance: [ada]}\n")
+    config.write_text("channels: {eng-slack: {apprise: '${ENG_URL}'}}\nrun_as: {finance: [ada]}\nlimits: {turns: 50}\n")
     with ComposioApi([*folder("notes"), *folder("gmail")]) as composio:
         process = start(
             "--port", "0", GOALFILE_CONFIG=str(config), COMPOSIO_API_KEY=composio.key, COMPOSIO_BASE_URL=composio.url
         )
         status, answer = ask(address(process), "GET", "/v1/catalog")
     assert status == 200
-    said = {"channels": ["eng-slack"], "run_as": {"finance": ["ada"]}, "unchecked": []}
-    assert json.loads(answer) == {"toolkits": ["gmail", "notes"], **said}
+    said = {"channels": ["eng-slack"], "run_as": {"finance": ["ada"]}, "default_model": "", "unchecked": []}
+    limits = {"turns": 50, "timeout": None, "tokens": None, "cost_usd": None}
+    names = {"toolkits": ["gmail", "notes"], "priced": sorted(PRICES)}
+    assert json.loads(answer) == {**said, **names, "limits": limits}
 
 
 def test_a_broken_configuration_stops_the_start_with_its_place_and_remedy(start: Start, tmp_path: Path) -> None:

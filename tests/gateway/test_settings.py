@@ -42,11 +42,11 @@ def test_without_a_configuration_file_every_name_is_left_to_the_server(tmp_path:
 
 
 def test_the_configuration_file_of_the_folder_is_read_and_the_named_one_before_it(tmp_path: Path) -> None:
-    (tmp_path / CONFIG_FILE).write_text("channels: {eng: {}}\n")
-    (tmp_path / "other.yaml").write_text("channels: {ops: {}}\n")
-    assert read_settings(elsewhere(tmp_path), tmp_path).config.channels == {"eng": {}}
+    (tmp_path / CONFIG_FILE).write_text("pause_after_failures: 3\n")
+    (tmp_path / "other.yaml").write_text("pause_after_failures: 4\n")
+    assert read_settings(elsewhere(tmp_path), tmp_path).config.pause_after_failures == 3
     named = {**elsewhere(tmp_path), "GOALFILE_CONFIG": "other.yaml"}
-    assert read_settings(named, tmp_path).config.channels == {"ops": {}}
+    assert read_settings(named, tmp_path).config.pause_after_failures == 4
 
 
 @pytest.mark.parametrize("named", ["missing.yaml", "."])

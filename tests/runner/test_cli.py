@@ -10,7 +10,8 @@ import pytest
 from runner.adapters.scripted import ScriptedToolkits
 from runner.ports import PermanentError
 from runner.settings import Settings
-from runner.worker import choose_toolkits
+from runner.equipment import choose_toolkits, is_scripted
+from schemas.config import Config
 
 Goalfile = Callable[..., "CompletedProcess[str]"]
 NOBODY = {"TEMPORAL_ADDRESS": "127.0.0.1:1"}
@@ -93,15 +94,15 @@ def test_a_worker_without_a_key_does_not_pretend(goalfile: Goalfile, temporal_ad
 
 async def test_a_worker_without_a_key_for_tools_refuses_them() -> None:
     settings = Settings(anthropic_key="k")
-    toolkits = choose_toolkits(settings, scripted=False)
+    toolkits = choose_toolkits(settings, Config(), scripted=False)
     with pytest.raises(PermanentError, match="cannot use gmail: set COMPOSIO_API_KEY"):
         await toolkits.tools(("gmail",), None)
 
 
 def test_a_scripted_model_never_drives_real_tools() -> None:
     settings = Settings(composio_key="k")
-    assert settings.scripted_model
-    assert isinstance(choose_toolkits(settings, scripted=True), ScriptedToolkits)
+    assert is_scripted(settings, Config())
+    assert isinstance(choose_toolkits(settings, Config(), scripted=True), ScriptedToolkits)
 
 
 @pytest.mark.temporal

@@ -33,6 +33,13 @@ def test_every_page_is_read() -> None:
         assert connections(settings(api), [MAIL])[0] == {"default": frozenset({"gmail", "notes"})}
 
 
+def test_a_toolkit_that_needs_no_account_is_connected_for_everybody() -> None:
+    with ComposioApi([*folder("gmail"), *folder("notes")], connected={("ada", "gmail")}, free={"notes"}) as api:
+        connected, _ = connections(settings(api), [MAIL, OURS])
+    assert connected == {"default": frozenset({"notes"}), "finance": frozenset({"notes"})}
+    assert missing_connections(MAIL, connected) == ("gmail",)
+
+
 @pytest.mark.parametrize("tasks", [[], [Task(goal="x")]])
 def test_without_toolkits_nobody_is_asked(tasks: list[Task]) -> None:
     assert connections(Settings(composio_key="k", composio_base_url="http://127.0.0.1:1"), tasks) == (None, "")

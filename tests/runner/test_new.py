@@ -232,12 +232,6 @@ class TestNothingIsWrittenWhenSomethingIsWrong:
         assert code == 2 or said.stderr.endswith("error: nothing was written\n")
         assert everything(tmp_path) == set()
 
-    def test_what_this_release_does_not_honour(self, tmp_path: Path) -> None:
-        said = run("a", "--goal", "x", "--notify", "ops")
-        assert said.exit_code == 1
-        assert "error[not-yet]" in said.stderr
-        assert everything(tmp_path) == set()
-
     @pytest.mark.parametrize(
         "name",
         ["../x", "a/../x", "/x", "./x", "X", "a_b", "a/", "-/a", "a.yaml", "_ops/a", ".ops/a", "", "x" * 64, "a\nb"],

@@ -20,7 +20,12 @@ from tests.standins.composio_api import ComposioApi, folder
 from tests.standins.loopback import Answer, Drop, Garble, Loopback, Request
 
 Goalfile = Callable[..., "CompletedProcess[str]"]
-CONFIG = "channels: {eng-slack: {}}\nrun_as: {finance: [ada], .: [bot]}\n"
+CONFIG = """\
+channels: {eng-slack: {apprise: "${ENG_SLACK_URL}"}}
+run_as: {finance: [ada], .: [bot]}
+model: {prices: {acme-large-2: {input: 2, output: 10}}}
+limits: {turns: 50}
+"""
 TOKEN = {"GOALFILE_TOKEN": "sesame"}
 NOBODY = "http://127.0.0.1:1"
 CATALOG = {"toolkits": None, "channels": ["ops"], "run_as": None, "unchecked": []}
@@ -48,12 +53,11 @@ def online(*words: str, **env: str) -> Result:
 
 
 def problems(said: Result) -> set[tuple[str, str]]:
-    """Code and place of each, but for those of fields that this release does not honour at all."""
+    """Code and place of each."""
     assert said.stderr == ""
     return {
         (each["code"], f"{each['file']}:{each['span']['line']}:{each['span']['column']}")
         for each in json.loads(said.stdout)
-        if each["code"] != "not-yet"
     }
 
 
@@ -121,6 +125,14 @@ class TestAGateway:
     def test_a_channel_that_there_is_is_no_unknown_one(self, server: str) -> None:
         put("tasks/a.yaml", "goal: x\nnotify: [eng-slack, {to: eng-slack, when: failure}]\n")
         assert problems(online("--json", GOALFILE_SERVER=server)) == set()
+
+    def test_what_the_server_does_not_allow_is_told_and_what_it_prices_is_not(self, server: str) -> None:
+        put("tasks/a.yaml", "goal: x\nmodel: acme-large-2\nlimits: {cost_usd: 2, turns: 51}\n")
+        put("tasks/b.yaml", "goal: x\nmodel: acme-small-1\nlimits: {cost_usd: 2, turns: 50}\n")
+        assert problems(online("--json", GOALFILE_SERVER=server)) == {
+            ("above-maximum", "tasks/a.yaml:3:30"),
+            ("unknown-price", "tasks/b.yaml:2:8"),
+        }
 
     def test_one_file_is_judged_by_its_place_below_the_tasks_folder(self, server: str) -> None:
         put(".git/HEAD", "")

@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A gateway whose Composio has two toolkits, and whose configuration has two channels."""
     home = tmp_path_factory.mktemp("home")
     config = home / "server.yaml"
-    config.write_text("channels: {eng-slack: {}, oncall: {}}\n")
+    config.write_text("channels: {eng-slack: {apprise: '${A}'}, oncall: {apprise: '${B}'}}\n")
     with ComposioApi([*folder("notes"), *folder("zulip")]) as composio, gateways(home) as start:
         keys = {"COMPOSIO_API_KEY": composio.key, "COMPOSIO_BASE_URL": composio.url}
         host, port = address(start("--port", "0", GOALFILE_CONFIG=str(config), **keys))

@@ -33,7 +33,7 @@ def test_a_goal_is_enough_and_the_file_names_the_task() -> None:
     assert load("goal: Say hello\n").task == Task(goal="Say hello", name="report")
 
 
-def test_a_task_with_every_honoured_field() -> None:
+def test_a_task_with_every_field() -> None:
     task = load(
         """
         version: 1
@@ -41,8 +41,9 @@ def test_a_task_with_every_honoured_field() -> None:
         description: d
         goal: "Look at {{ inputs.days }} days since {{ run.previous_at }}"
         toolkit: [gmail, github]
-        tools: {allow: "GMAIL_*", deny: [X]}
+        tools: {allow: "GMAIL_*", ask: "*_SEND_*", deny: [X]}
         cron: ["0 9 * * mon", "@daily"]
+        notify: [eng, {to: ops, when: failure}]
         timezone: Europe/Berlin
         jitter: 5m
         overlap: queue
@@ -50,12 +51,20 @@ def test_a_task_with_every_honoured_field() -> None:
         enabled: false
         run_as: someone
         model: claude-opus-5-5
-        limits: {turns: 5, timeout: 1h30m, tokens: 5000}
+        approval: {timeout: 2h, otherwise: fail}
+        on_unknown: ask
+        limits: {turns: 5, timeout: 1h30m, tokens: 5000, cost_usd: 2.5}
         inputs: {days: 7, where: {type: string, default: here}}
+        output: {type: object, properties: {count: {type: integer}}}
+        memory: notes
+        retries: 2
         labels: {team: a}
         """
     ).task
     assert task is not None
+    assert task.model_fields_set == Task.model_fields.keys()
+    assert [(each.to, each.when) for each in task.notify] == [("eng", "always"), ("ops", "failure")]
+    assert (task.tools.ask, task.approval.otherwise, task.limits.cost_usd) == (("*_SEND_*",), "fail", 2.5)
     assert task.limits.timeout.total_seconds() == 5400
     assert task.tools.allow == ("GMAIL_*",)
 
@@ -95,9 +104,17 @@ NIGHT = ("input-without-default", (3, 10), "nobody is there at night")
         ("goal: x\n---\ngoal: y\n", "two-documents", (2, 1), "one task"),
         ("goal: x\nlimits:\n\tturns: 5\n", "tab-indent", (3, 1), "two spaces"),
         ("goal: [\n", "yaml-syntax", (2, 1), "not YAML"),
-        ("goal: x\nnotify: eng\n", "not-yet", (2, 1), "not honoured by this release"),
-        ("goal: x\ntools: {ask: ['*']}\n", "not-yet", (2, 9), "not honoured by this release"),
-        ("goal: x\nlimits: {cost_usd: 2}\n", "not-yet", (2, 10), "not honoured by this release"),
+        ("goal: x\nnotify: ops@acme.example\n", "invalid-value", (2, 9), "write a channel, or a list"),
+        ("goal: x\nnotify: [{to: ops, wen: failure}]\n", "unknown-key", (2, 20), "did you mean `when`?"),
+        ("goal: x\ntools: {ask: ['']}\n", "invalid-value", (2, 15), "a pattern over tool names"),
+        ("goal: x\napproval: {timeout: 0s}\n", "invalid-value", (2, 21), "at least 1s"),
+        ("goal: x\napproval: {otherwise: allow}\n", "invalid-value", (2, 23), "write deny or fail"),
+        ("goal: x\non_unknown: guess\n", "invalid-value", (2, 13), "write verify, ask or stop"),
+        ("goal: x\nlimits: {cost_usd: 0}\n", "invalid-value", (2, 20), "write a number above 0"),
+        ("goal: x\nmemory: all\n", "invalid-value", (2, 9), "write none, last or notes"),
+        ("goal: x\nretries: 6\n", "invalid-value", (2, 10), "from 0 to 5"),
+        ("goal: x\noutput: {type: string}\n", "invalid-value", (2, 16), "write `type: object`"),
+        ("goal: x\noutput: {properties: {}}\n", "missing-key", (2, 9), "write `type: object`"),
     ],
 )
 def test_each_mistake_has_its_place_and_its_remedy(text: str, code: str, place: tuple[int, int], says: str) -> None:

@@ -79,6 +79,8 @@ _KNOWN = frozenset(
 class AnthropicApi(Loopback):
     """The stand-in; its module says how to use it. `cache_minimum` is in tokens."""
 
+    known = _KNOWN
+
     def __init__(
         self,
         script: Iterable[str | Say | Fail | Garble | Hang | Drop] = (),
@@ -105,22 +107,33 @@ class AnthropicApi(Loopback):
         """The body of every request, in order."""
         return [request.body for request in self.requests]
 
-    def answer(self, request: Request) -> Answer:
+    def gate(self, request: Request) -> Fail | None:
+        """Why the request gets no further than the door: a wrong path, no key, no version."""
         if (request.method, request.path) != ("POST", "/v1/messages"):
-            return self._fail(Fail(404, "Not found"))
+            return Fail(404, "Not found")
         given = {request.headers.get("x-api-key"), request.headers.get("authorization", "").removeprefix("Bearer ")}
         if self.key not in given:
-            return self._fail(Fail(401, "invalid x-api-key"))
+            return Fail(401, "invalid x-api-key")
         if not re.fullmatch(r"\d{4}-\d\d-\d\d", request.headers.get("anthropic-version", "")):
-            return self._fail(Fail(400, "anthropic-version: header is required"))
-        if not isinstance(request.body, dict):
+            return Fail(400, "anthropic-version: header is required")
+        return None
+
+    def message(self, request: Request) -> Any:
+        """The message in the request, in the shape of the Messages API."""
+        return request.body
+
+    def answer(self, request: Request) -> Answer:
+        if closed := self.gate(request):
+            return self._fail(closed)
+        body = self.message(request)
+        if not isinstance(body, dict):
             return self._fail(Fail(400, "the body is not valid JSON"))
-        if problem := self._problem(request.body):
+        if problem := self._problem(body):
             return self._fail(Fail(400, problem))
         move = self.script.popleft() if self.script else self.otherwise
         if isinstance(move, Fail):
             return self._fail(move)
-        return move if isinstance(move, Garble | Hang | Drop) else self._say(move, request.body)
+        return move if isinstance(move, Garble | Hang | Drop) else self._say(move, body)
 
     def _fail(self, failure: Fail) -> Answer:
         kind = _KINDS.get(failure.status, "api_error" if failure.status >= 500 else "invalid_request_error")
@@ -175,7 +188,7 @@ class AnthropicApi(Loopback):
 
     def _problem(self, body: dict[str, Any]) -> str | None:
         """What the vendor would answer 400 for, in its manner, or None."""
-        if extra := set(body) - _KNOWN:
+        if extra := set(body) - self.known:
             return f"{min(extra)}: Extra inputs are not permitted"
         if not isinstance(body.get("model"), str) or not body["model"]:
             return "model: Field required"

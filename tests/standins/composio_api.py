@@ -11,12 +11,14 @@ tool's `run(api, arguments)` returns its data, or raises `Refuse("why")` for a c
 - `Fail(status, message, headers, code)`, `Hang()`, `Drop(first)`, `Garble(body)`: the tool never ran;
 - `Ran(then)`: the tool runs, and then the answer is one of those. This is how effects get lost;
 - `Result({...})`: the tool never ran and this is the body of a 200 (`failed`, `blocked`, ...).
-The keys `create`, `tools`, `toolkits` (all there are, not a session's) and `link` script those requests in
-the same way.
+The keys `create`, `tools`, `toolkits` (all there are), `session toolkits` (those of a session) and `link` script
+those requests in the same way.
 
 `api.ran` counts executions by slug, `api.calls` lists (user, slug, arguments) of each, `api.requests` every
 request. Everybody is connected to everything unless `connected={("ada", "notes")}` says who is;
-`api.connected.add(...)` connects later. `api.forget_sessions()` makes every session a 404.
+`api.connected.add(...)` connects later. `free={"search"}` names toolkits that need no account. `api.links` lists
+(user, toolkit) of every link made; each leaves an account that is INITIATED, and `api.accounts[("ada", "notes")]`
+is the state of one that is not active. `api.forget_sessions()` makes every session a 404.
 """
 
 import itertools
@@ -101,12 +103,16 @@ class ComposioApi(Loopback):
         *,
         key: str = "ak_stand-in-0123456789",
         connected: set[tuple[str, str]] | None = None,
+        free: Iterable[str] = (),
         page: int = 500,
     ) -> None:
         super().__init__()
         self.key = key
         self.acts = {act.slug: act for act in acts}
         self.connected = connected
+        self.free = frozenset(free)
+        self.accounts: dict[tuple[str, str], str] = {}
+        self.links: list[tuple[str, str]] = []
         self.items: defaultdict[str, dict[str, str]] = defaultdict(dict)
         self.next: dict[str, list[Move]] = {}
         self.ran: Counter[str] = Counter()
@@ -151,17 +157,34 @@ class ComposioApi(Loopback):
                 acts = [act for act in self.acts.values() if act.toolkit in toolkits]
                 return self._scripted("tools") or self._paged([_listed(act) for act in acts], request)
             case "GET", ["toolkits"]:
-                wanted = _values(request, "toolkits") or toolkits
-                rows = [self._toolkit(user, toolkit) for toolkit in toolkits if toolkit in wanted]
-                if flag := _values(request, "is_connected"):
-                    rows = [row for row in rows if (row["connected_account"] is not None) == (flag == ["true"])]
-                return self._paged(rows, request)
+                return self._scripted("session toolkits") or self._session_toolkits(user, toolkits, request)
             case "POST", ["link"]:
-                return self._scripted("link") or self._link(user, str(request.body.get("toolkit")))
+                return self._scripted("link") or self._session_link(user, toolkits, request.body)
             case "POST", ["execute"]:
                 return self._execute(user, toolkits, request.body)
             case _:
                 return self._fail(Fail(404, "Not found", code="HTTP_NotFound"))
+
+    def _session_toolkits(self, user: str, toolkits: list[str], request: Request) -> Answer:
+        size = int((_values(request, "limit") or ["20"])[0])
+        if set(request.query) - {"limit", "cursor", "toolkits", "is_connected", "search"} or not 1 <= size <= 50:
+            return self._fail(Fail(400, "Invalid query", code="ToolRouterV2_BadRequest"))
+        wanted = _values(request, "toolkits") or toolkits
+        rows = [self._toolkit(user, toolkit) for toolkit in toolkits if toolkit in wanted]
+        if flag := _values(request, "is_connected"):
+            rows = [row for row in rows if (row["connected_account"] is not None) == (flag == ["true"])]
+        return self._paged(rows, request)
+
+    def _session_link(self, user: str, toolkits: list[str], body: Any) -> Answer:
+        if not isinstance(body, dict) or set(body) - {"toolkit", "callback_url", "alias", "experimental"}:
+            return self._fail(Fail(400, "Invalid link request", code="ToolRouterV2_BadRequest"))
+        toolkit = str(body.get("toolkit"))
+        if toolkit not in toolkits or toolkit in self.free:
+            text = f"Toolkit {toolkit} cannot be connected in this session"
+            return self._fail(Fail(400, text, code="ToolRouterV2_ToolkitNotAllowed"))
+        status, headers, made = self._link(user, toolkit)
+        made.pop("expires_at", None)  # only the other way of making a link tells it
+        return status, headers, made
 
     def _create(self, body: Any) -> Answer:
         known = {"user_id", "toolkits", "tools", "tags", "manage_connections", "workbench", "preload", "search"}
@@ -236,7 +259,7 @@ class ComposioApi(Loopback):
             case _:
                 return move
 
-    def _fail(self, failure: Fail) -> Answer:
+    def _fail(self, failure: Fail) -> tuple[int, dict[str, str], dict[str, Any]]:
         number = f"req_{len(self.requests):04d}"
         error = {
             "message": failure.message,
@@ -264,17 +287,25 @@ class ComposioApi(Loopback):
         return 200, {}, page
 
     def _is_connected(self, user: str, toolkit: str) -> bool:
-        return self.connected is None or (user, toolkit) in self.connected
+        return self.connected is None or (user, toolkit) in self.connected or toolkit in self.free
+
+    def _account(self, user: str, toolkit: str) -> dict[str, Any] | None:
+        if toolkit in self.free:
+            return None
+        if self._is_connected(user, toolkit):
+            return _account(user, toolkit)
+        state = self.accounts.get((user, toolkit))
+        return {**_account(user, toolkit), "status": state} if state else None
 
     def _toolkit(self, user: str, toolkit: str) -> dict[str, Any]:
         return {
             "slug": toolkit,
             "name": toolkit.title(),
             "enabled": True,
-            "is_no_auth": False,
+            "is_no_auth": toolkit in self.free,
             "composio_managed_auth_schemes": ["OAUTH2"],
             "meta": {"description": toolkit, "logo": "https://logos.invalid/x.svg"},
-            "connected_account": _account(user, toolkit) if self._is_connected(user, toolkit) else None,
+            "connected_account": self._account(user, toolkit),
         }
 
     def _toolkits(self, request: Request) -> Answer:
@@ -283,7 +314,7 @@ class ComposioApi(Loopback):
         if set(request.query) - known - {"limit", "cursor"} or not 1 <= size <= 1000:
             return self._fail(Fail(400, "Invalid query", code="HTTP_BadRequest"))
         return self._paged(
-            [_known(toolkit) for toolkit in dict.fromkeys(a.toolkit for a in self.acts.values())], request
+            [_known(t, free=t in self.free) for t in dict.fromkeys(a.toolkit for a in self.acts.values())], request
         )
 
     def _accounts(self, request: Request) -> Answer:
@@ -297,11 +328,13 @@ class ComposioApi(Loopback):
         statuses = _values(request, "statuses")
         return self._paged(rows if not statuses or "ACTIVE" in statuses else [], request)
 
-    def _link(self, user: str, toolkit: str) -> Answer:
+    def _link(self, user: str, toolkit: str) -> tuple[int, dict[str, str], dict[str, Any]]:
         if not user or toolkit not in {act.toolkit for act in self.acts.values()}:
             return self._fail(Fail(400, f"Toolkit {toolkit} not found", code="ToolRouterV2_InvalidToolkits"))
+        self.links.append((user, toolkit))
+        self.accounts[user, toolkit] = "INITIATED"
         token = f"lk_{next(self._numbers)}"
-        body = {
+        body: dict[str, Any] = {
             "connected_account_id": f"ca_{user}_{toolkit}",
             "link_token": token,
             "redirect_url": f"{self.url}/link/{token}",
@@ -332,7 +365,7 @@ def _account(user: str, toolkit: str) -> dict[str, Any]:
     }
 
 
-def _known(toolkit: str) -> dict[str, Any]:
+def _known(toolkit: str, *, free: bool) -> dict[str, Any]:
     moment = "2026-01-01T00:00:00Z"
     meta = {
         "categories": [],
@@ -349,6 +382,7 @@ def _known(toolkit: str) -> dict[str, Any]:
         "name": toolkit.title(),
         "type": "native",
         "is_local_toolkit": False,
+        "no_auth": free,
         "deprecated": {"toolkitId": toolkit},
         "meta": meta,
     }

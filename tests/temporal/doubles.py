@@ -10,7 +10,7 @@ from temporalio.worker import Worker
 
 from runner.activities import Activities
 from runner.adapters.scripted import ScriptedModel
-from runner.ports import Block, Effect, Question, Reply, Tool, ToolCall, ToolResult
+from runner.ports import Block, Effect, Missing, Question, Reply, Tool, ToolCall, ToolResult
 from runner.runs import start_run
 from runner.worker import make_worker
 from schemas.run import RunRequest, RunResult, Usage
@@ -41,11 +41,15 @@ class Box:
         self.entered = asyncio.Event()
         self.leave = asyncio.Event()
         self.leave.set()
+        self.unconnected: tuple[Missing, ...] = ()
         self._during = during
 
     async def tools(self, toolkits: tuple[str, ...], run_as: str | None) -> tuple[Tool, ...]:
         effects: tuple[Effect, ...] = ("read", "idempotent", "write", "destructive")
         return tuple(Tool(effect.upper(), "box", f"{effect}s", {"type": "object"}, effect) for effect in effects)
+
+    async def missing(self, toolkits: tuple[str, ...], run_as: str | None, *, links: bool = True) -> tuple[Missing, ...]:
+        return self.unconnected
 
     async def call(self, call: ToolCall) -> ToolResult:
         self.calls.append(call)

@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 from temporalio.client import Client
 
+from runner.following import follow
 from runner.ports import PermanentError, TransientError
-from runner.runs import find_run, follow, result_of
+from runner.runs import find_run, result_of
 from schemas import wire
 from schemas.run import Progress
 from schemas.task import Limits, Task
@@ -203,8 +204,8 @@ async def test_a_run_that_somebody_terminated_is_reported_as_failed(client: Clie
 
 
 async def test_the_logs_tell_a_run_without_a_worker(client: Client, unique: str) -> None:
-    model = Thinker(wants("READ", "DESTRUCTIVE"), says("Report."))
-    async with working(client, unique, model, Box("seen")):
+    model = Thinker(wants("READ", "WRITE"), says("Report."))
+    async with working(client, unique, model, Box("seen", "sent")):
         handle = await begin(client, unique)
         await handle.result()
     lines = [line async for line in follow(client, await find_run(client, handle.id[:-2]), wait=True)]
@@ -213,6 +214,8 @@ async def test_the_logs_tell_a_run_without_a_worker(client: Client, unique: str)
         ("said", "turn 1"),
         ("call", "READ"),
         ("result", "READ done"),
+        ("call", "WRITE"),
+        ("result", "WRITE done"),
         ("said", "turn 2"),
         ("ended", "succeeded"),
     ]

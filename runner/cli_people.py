@@ -1,0 +1,154 @@
+"""The commands of the person whom runs wait for, and of the one who accounts for them: approvals, effects.
+
+Shells around `runner.people` and `runner.made`; imported by the command line, so nothing heavy up here.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from runner.exits import Failed
+from runner.session import AS_JSON, with_server
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+
+WITHIN = 120.0
+"""Seconds in which a worker must take a decision; one that scales from zero takes a minute."""
+
+
+@click.command()
+@click.option("--task", default="", help="Only of this task.")
+@AS_JSON
+def approvals(task: str, as_json: bool) -> None:
+    """List what waits for a person, with the exact arguments. Exit 0 also if nothing does."""
+    from runner import people, show_people  # noqa: PLC0415
+
+    async def do(client: "Client", _: object) -> None:
+        try:
+            asked = await people.open_questions(client, task)
+        except ValueError as error:
+            raise Failed(f"`{task}` is no task name", 2) from error
+        if as_json:
+            rows = [{"run": e.run, "task": e.task, **e.waiting.model_dump(mode="json")} for e in asked]
+            click.echo(json.dumps(rows))
+        elif not asked:
+            click.echo("nothing waits for a person", err=True)
+        else:
+            now = datetime.now(UTC)
+            click.echo("\n\n".join("\n".join(show_people.question_lines(each, now)) for each in asked))
+
+    with_server(do)
+
+
+@click.command()
+@click.argument("which", metavar="ID")
+@click.option("--note", default="", help="Why, for the run and its log.")
+@AS_JSON
+def approve(which: str, note: str, as_json: bool) -> None:
+    """Allow one call that waits, once, with exactly the arguments that `approvals` shows. ID may be its beginning."""
+    _decide(which, note, approve=True, as_json=as_json)
+
+
+@click.command()
+@click.argument("which", metavar="ID")
+@click.option("--note", default="", help="Why: the model is told.")
+@AS_JSON
+def deny(which: str, note: str, as_json: bool) -> None:
+    """Refuse one call that waits. The run goes on without it."""
+    _decide(which, note, approve=False, as_json=as_json)
+
+
+def _decide(which: str, note: str, *, approve: bool, as_json: bool) -> None:
+    import getpass  # noqa: PLC0415
+
+    from runner import people, show, show_people  # noqa: PLC0415
+
+    async def do(client: "Client", _: object) -> None:
+        try:
+            question = people.find_question(which, await people.open_questions(client))
+        except people.NoSuchQuestion as error:
+            raise Failed(str(error)) from error
+        try:
+            now = datetime.now(UTC)
+            decision = people.decision_on(question, approve=approve, by=getpass.getuser(), note=note, now=now)
+            await people.decide(client, question, decision, WITHIN)
+        except people.NoSuchQuestion as error:
+            raise Failed(str(error)) from error
+        except people.Refused as error:
+            raise Failed(f"{question.run} did not take it: {error}") from error
+        except people.NobodyThere as error:
+            raise Failed(str(error), 5) from error
+        said = {"id": question.waiting.id, "run": question.run, "approved": approve}
+        if as_json:
+            click.echo(json.dumps(said))
+        else:
+            word = "approved" if approve else "denied"
+            click.echo(f"{word}: {show.one_line(show_people.call_text(question.waiting), 300)}")
+            click.echo(f"follow it with: goalfile logs -f {question.run}", err=True)
+
+    with_server(do)
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@AS_JSON
+def recheck(run: str, as_json: bool) -> None:
+    """Have a run that waits for a connection look again now, and show the link it has then."""
+    from runner import people  # noqa: PLC0415
+    from runner.runs import NoSuchRun, find_run  # noqa: PLC0415
+
+    async def do(client: "Client", _: object) -> None:
+        try:
+            found = await find_run(client, run)
+        except NoSuchRun as error:
+            raise Failed(str(error)) from error
+        if found.status != "waiting":
+            raise Failed(f"{found.id} waits for nothing: it is {found.status}")
+        await people.recheck(client, found.id)
+        click.echo(json.dumps({"id": found.id}) if as_json else found.id)
+        click.echo(
+            "it looks again as soon as a worker has it; `goalfile approvals` shows what is still missing", err=True
+        )
+
+    with_server(do)
+
+
+@click.command()
+@click.option("--task", default="", help="Only of this task.")
+@click.option("--run", "run_id", default="", help="Only of this run.")
+@click.option("--since", default="7d", show_default=True, metavar="DURATION", help="How far back to look.")
+@click.option("--unknown", is_flag=True, help="Only those of which nobody knows whether they took effect.")
+@AS_JSON
+def effects(task: str, run_id: str, since: str, unknown: bool, as_json: bool) -> None:
+    """List every write that runs made, with what came of it. With --unknown, exit 1 if there is one."""
+    from runner import made, show_people  # noqa: PLC0415
+    from schemas.duration import parse_duration  # noqa: PLC0415
+
+    try:
+        span: timedelta = parse_duration(since)
+    except ValueError as error:
+        raise click.UsageError(f"--since: {error}") from error
+
+    async def do(client: "Client", _: object) -> None:
+        try:
+            listed = made.effects(client, task=task, run=run_id, since=datetime.now(UTC) - span)
+            rows = [each async for each in listed if not unknown or each.state == "unknown"]
+        except ValueError as error:
+            raise Failed(f"{error}", 2) from error
+        if as_json:
+            click.echo(json.dumps([row.model_dump(mode="json") for row in rows]))
+        elif not rows:
+            click.echo(f"no writes in the last {since}", err=True)
+        else:
+            click.echo("\n".join(show_people.effect_table(rows, datetime.now(UTC))))
+        if unknown and rows:
+            raise SystemExit(1)
+
+    with_server(do)
+
+
+COMMANDS = (approvals, approve, deny, recheck, effects)

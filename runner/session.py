@@ -1,0 +1,74 @@
+"""What every command does first: read the settings, and connect if it needs the server.
+
+It turns each failure of a server into one line and an exit code. Imports nothing heavy until it is needed.
+"""
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runner.exits import Failed
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from runner.settings import Settings
+    from runner.telemetry import Reporting
+    from schemas.config import Config
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
+
+
+def settings_now() -> "Settings":
+    """What the environment says, read once. Raises Failed that names what is wrong in it."""
+    from runner.settings import read_settings  # noqa: PLC0415
+
+    try:
+        settings = read_settings()
+    except ValueError as error:
+        raise Failed(str(error), 2) from error
+    click.get_current_context().color = settings.color
+    return settings
+
+
+def config_now(settings: "Settings", root: Path = Path("tasks")) -> "Config":
+    """The server's configuration: beside the tasks folder or above it, or the one that is named; or an empty one."""
+    from runner.catalog import configuration  # noqa: PLC0415
+    from schemas.config import Config  # noqa: PLC0415
+
+    return configuration(settings, root) or Config()
+
+
+def with_server(
+    do: "Callable[[Client, Settings], Coroutine[Any, Any, None]]",
+    root: Path = Path("tasks"),
+    reporting: "Reporting | None" = None,
+) -> None:
+    """Connect and do it, with every failure of the server as one line."""
+    import asyncio  # noqa: PLC0415
+
+    from temporalio.service import RPCError, RPCStatusCode  # noqa: PLC0415
+
+    from runner.server import Unreachable, connect  # noqa: PLC0415
+    from schemas.sealing import CannotOpen, configured_keys  # noqa: PLC0415
+
+    settings = settings_now()
+    try:
+        keys = configured_keys(config_now(settings, root), settings.environ)
+    except ValueError as error:
+        raise Failed(str(error), 2) from None
+
+    async def all_of_it() -> None:
+        try:
+            await do(await connect(settings, keys=keys, reporting=reporting), settings)
+        except Unreachable as error:
+            raise Failed(str(error), 3) from error
+        except CannotOpen as error:
+            raise Failed(str(error), 2) from error
+        except RPCError as error:
+            code = 4 if error.status == RPCStatusCode.PERMISSION_DENIED else 3
+            raise Failed(f"the Temporal server refused or did not answer: {error.message}", code) from error
+
+    asyncio.run(all_of_it())
