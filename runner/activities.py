@@ -229,7 +229,8 @@ def _as_temporal_errors() -> Generator[None]:
 
 
 def _failure(error: Exception, kind: str, retry_after: float | None) -> ApplicationError:
-    activity.logger.warning("%s: %s", kind, error)
+    # Not its words: a tool's or a vendor's may hold what histories are encrypted for. `goalfile logs` tells them.
+    activity.logger.warning("%s in %s: see the logs of the run", kind, activity.info().activity_type)
     return ApplicationError(
         str(error),
         type=kind,

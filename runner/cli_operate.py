@@ -68,13 +68,12 @@ def doctor(root: Path, ask: bool, send: bool, as_json: bool) -> None:
     """Look at everything a run needs, and say what to do about the rest. Exit 1 if something is wrong."""
     import asyncio  # noqa: PLC0415
     import json  # noqa: PLC0415
-    import os  # noqa: PLC0415
 
     from runner.doctor import examine  # noqa: PLC0415
     from runner.findings import finding_lines  # noqa: PLC0415
 
     settings = settings_now()
-    found = asyncio.run(examine(settings, root, os.environ, ask=ask, send=send))
+    found = asyncio.run(examine(settings, root, ask=ask, send=send))
     if as_json:
         click.echo(json.dumps([each.plain for each in found], ensure_ascii=False))
     else:

@@ -130,7 +130,7 @@ def _print_result(run_id: str, result: RunResult, *, as_json: bool) -> None:
     calls = sum(step.kind == "call" for step in result.steps)
     tokens = f"{result.usage.total:,} tokens"
     reason = f": {show.in_a_line(result.reason)}" if result.reason else ""
-    cost = "" if result.cost_usd is None else f", ${result.cost_usd:.4f}"
+    cost = f", ${result.cost_usd:.4f}" if result.cost_usd else ""
     size = f"{took}, {len(result.steps) - calls} turns, {calls} calls, {tokens}{cost}"
     click.echo(f"{show.mark(result.status)}{reason}  {run_id}  {size}", err=True)
     if result.output is not None:

@@ -33,14 +33,12 @@ _SENDS = 4
 """Channels that are told at once."""
 
 
-async def examine(
-    settings: Settings, root: Path, environ: Mapping[str, str], *, ask: bool = False, send: bool = False
-) -> tuple[Finding, ...]:
+async def examine(settings: Settings, root: Path, *, ask: bool = False, send: bool = False) -> tuple[Finding, ...]:
     """Everything found, in a fixed order, without a secret. Never raises for what it finds.
 
-    `environ` resolves what the configuration names. `ask` asks the model for a token, `send` sends a test
-    notice to every channel.
+    `ask` asks the model for a token, `send` sends a test notice to every channel.
     """
+    environ = settings.environ
     about_config, given = _config(settings, root)
     config = given or Config()
     about_keys, keys = _encryption(config, environ)
@@ -64,7 +62,7 @@ async def examine(
         *doctor_vendors.channels(config, environ),
         *outside,
     ]
-    secrets = tuple(_secrets(settings, config, environ))
+    secrets = tuple(_secrets(settings, config))
     return tuple(each.without(secrets) for each in said)
 
 
@@ -160,10 +158,10 @@ async def _send(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     return list(await asyncio.gather(*map(one, ready)))
 
 
-def _secrets(settings: Settings, config: Config, environ: Mapping[str, str]) -> Iterator[str]:
+def _secrets(settings: Settings, config: Config) -> Iterator[str]:
     """Whatever this process knows that nobody may read."""
     named = (settings.anthropic_key, settings.composio_key, settings.token)
-    referred = (environ.get(name) for name in references(config))
+    referred = (settings.environ.get(name) for name in references(config))
     # Temporal's own: TEMPORAL_API_KEY, a key in TEMPORAL_TLS_..., headers.
     server = (value for name, value in settings.temporal.items() if any(w in name for w in ("KEY", "META", "AUTH")))
     places = (settings.gateway, settings.anthropic_base_url, settings.composio_base_url, config.model.base_url)

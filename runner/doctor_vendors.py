@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from runner.connections import connections
+from runner.equipment import base_url, default_model
 from runner.findings import Finding, failed, ok, place, warning
 from runner.ports import Message, Model, Notifier, PermanentError, Question, TransientError
 from runner.reach import missing_connections
@@ -52,8 +53,8 @@ def mind_of(settings: Settings, config: Config) -> Mind:
     """What settings and configuration come to."""
     return Mind(
         provider=config.model.provider,
-        model=config.model.default or settings.model,
-        base_url=settings.anthropic_base_url or config.model.base_url,
+        model=default_model(settings, config),
+        base_url=base_url(settings, config),
         key=(settings.anthropic_key or "").strip(),
     )
 

@@ -37,7 +37,7 @@ class Refused(Exception):  # noqa: N818 - it reads as an answer
 
 
 class NobodyThere(Exception):  # noqa: N818 - it reads as an answer
-    """No worker took the decision in time."""
+    """No worker took the decision in time. The server may hand it to one that comes later."""
 
 
 async def open_questions(client: Client, task: str = "") -> list[Open]:
@@ -73,8 +73,8 @@ async def decide(client: Client, question: Open, decision: Decision, within: flo
         raise Refused(str(error.cause or error)) from error
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         raise NobodyThere(
-            f"no worker took it within {within:g} seconds, so it does not count: start one, or let yours scale up, "
-            "and say it again"
+            f"no worker took it within {within:g} seconds; it may still be taken when one comes. Start one, or let "
+            "yours scale up, and look at `goalfile approvals` before you say it again"
         ) from None
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:

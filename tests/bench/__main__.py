@@ -10,7 +10,18 @@ import time
 
 from tests.bench.ratio import Ratio
 
-NAMES = ("help_startup", "validate", "first_step", "twenty_steps", "recovery", "sync")
+NAMES = (
+    "help_startup",
+    "validate",
+    "first_step",
+    "twenty_steps",
+    "history_bytes",
+    "caching",
+    "recovery",
+    "kill_to_next_step",
+    "waiting",
+    "sync",
+)
 
 
 def main(wanted: list[str]) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -56,10 +57,15 @@ class ByHand:
     """A loop of activities."""
 
     @workflow.run
-    async def run(self, count: int, text: str) -> int:
-        for _ in range(count):
+    async def run(self, count: int, text: str, attempts: int = 0) -> int:
+        """`attempts=1`: as a write, every second step is never tried again; 0 tries without end."""
+        for number in range(count):
             await workflow.execute_activity(
-                step, text, start_to_close_timeout=timedelta(minutes=5), heartbeat_timeout=ALIVE, retry_policy=RETRY
+                step,
+                text,
+                start_to_close_timeout=timedelta(minutes=5),
+                heartbeat_timeout=ALIVE,
+                retry_policy=replace(RETRY, maximum_attempts=attempts if number % 2 else 0),
             )
         return count
 
@@ -79,12 +85,28 @@ class OneBig:
         )
 
 
+@workflow.defn
+class Waits:
+    """Waits until somebody says that it may end, and holds nothing."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    @workflow.signal
+    def end(self) -> None:
+        self.done = True
+
+    @workflow.run
+    async def run(self) -> None:
+        await workflow.wait_condition(lambda: self.done)
+
+
 def worker(client: Client, queue: str) -> Worker:
     """A worker of the same shape as ours."""
     return Worker(
         client,
         task_queue=queue,
-        workflows=[ByHand, OneBig],
+        workflows=[ByHand, OneBig, Waits],
         activities=[step, all_steps],
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         build_id="peer",

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.agent import RECORDED, Agent, Ask, Calls, Finish
+from runner.agent import RECORDED, Agent
+from runner.effects import is_approved
+from runner.moves import Ask, Calls, Finish, Person
 from runner.ports import Message, Reply, Tool, ToolCall, ToolResult
 from schemas.run import Usage
 from schemas.task import Limits, Task, Tools
@@ -120,14 +122,16 @@ def test_the_same_write_twice_in_one_reply_is_made_once() -> None:
     assert "already made" in answers(start)["c1"]["content"]
 
 
-def test_a_destructive_call_is_denied_without_a_person() -> None:
-    start = after(agent(), wants(("DROP", {})))
+def test_a_destructive_call_of_a_run_that_can_ask_nobody_is_denied() -> None:
+    start = after(replace(agent(), people=False), wants(("DROP", {})))
     assert start.calls == 0
     assert "approval" in answers(start)["c0"]["content"]
 
 
-def test_a_tool_the_task_asks_about_is_denied_without_a_person() -> None:
-    assert after(agent(tools=Tools(ask=("SE*",))), wants(("SEND", {}))).calls == 0
+def test_a_tool_that_the_task_asks_about_waits_for_a_person() -> None:
+    step = after(agent(tools=Tools(ask=("SE*",))), wants(("SEND", {}))).next(NOW)
+    assert isinstance(step, Person)
+    assert [call.tool for call in step.calls] == ["SEND"]
 
 
 def test_an_unknown_tool_and_arguments_that_are_no_object_are_refused() -> None:
@@ -222,6 +226,7 @@ def test_whatever_a_model_says_the_run_ends_within_its_limits_and_answers_every_
     made: list[ToolCall] = []
     happened: set[tuple[str, str]] = set()
     unanswered: set[str] = set()
+    approved: set[str] = set()
     for turn in range(200):
         step = start.next(NOW)
         if isinstance(step, Finish):
@@ -235,14 +240,20 @@ def test_whatever_a_model_says_the_run_ends_within_its_limits_and_answers_every_
             reply = replace(reply, content=({"type": "text", "text": text}, *reply.content) if text else reply.content)
             start = start.heard(step, reply)
             unanswered = {str(use["id"]) for use in reply.uses}
+        elif isinstance(step, Person):
+            for call in step.calls:
+                approve = data.draw(st.sampled_from([True, False, None]))
+                approved |= {call.effect_id} if approve else set()
+                start = start.decided(call.effect_id, approve=approve)
         else:
+            assert isinstance(step, Calls)
             assert len(step.calls) == 1 or all(call.effect in ("read", "idempotent") for call in step.calls)
             for call in step.calls:
-                assert call.effect != "destructive"
+                assert call.effect != "destructive" or (call.effect_id in approved and is_approved(call))
                 key = (call.tool, str(sorted(call.arguments.items())))
                 assert key not in happened, "a write that happened or may have is never made again"
                 state = data.draw(STATES)
-                if call.effect == "write" and state in ("done", "unknown"):
+                if call.effect in ("write", "destructive") and state in ("done", "unknown"):
                     happened.add(key)
                 made.append(call)
                 result = ToolResult(call.id, state, "text")

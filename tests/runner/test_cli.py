@@ -8,9 +8,9 @@ from subprocess import CompletedProcess
 import pytest
 
 from runner.adapters.scripted import ScriptedToolkits
+from runner.equipment import choose_toolkits, is_scripted
 from runner.ports import PermanentError
 from runner.settings import Settings
-from runner.equipment import choose_toolkits, is_scripted
 from schemas.config import Config
 
 Goalfile = Callable[..., "CompletedProcess[str]"]

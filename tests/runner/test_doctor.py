@@ -78,7 +78,7 @@ def the(found: Sequence[Finding], check: str) -> Finding:
 
 async def test_without_any_server_or_key_everything_else_is_still_told(nowhere: Settings, root: Path) -> None:
     (root / "a.yaml").write_text("goal: x\ntoolkit: gmail\n")
-    found = await examine(nowhere, root, {})
+    found = await examine(nowhere, root)
     assert states(found) == {
         "goalfile": "ok",
         "configuration": "ok",
@@ -101,11 +101,11 @@ class TestAgainstAServer:
         self, client: Client, temporal_address: str, root: Path, tmp_path: Path, unique: str
     ) -> None:
         settings = Settings(temporal={"TEMPORAL_ADDRESS": temporal_address}, queue=unique)
-        assert the(await examine(settings, root, {}), "workers") == workers_finding(0, unique)
+        assert the(await examine(settings, root), "workers") == workers_finding(0, unique)
         activities = Activities(ScriptedModel(), ScriptedToolkits(tmp_path))
         async with make_worker(client, activities, queue=unique, grace=timedelta(seconds=5)):
             async with asyncio.timeout(20):
-                while (found := await examine(settings, root, {})) and the(found, "workers").state != "ok":
+                while (found := await examine(settings, root)) and the(found, "workers").state != "ok":
                     await asyncio.sleep(0.1)
         assert the(found, "temporal").said.startswith(f"answers at {temporal_address}, version 1.")
         assert the(found, "namespace").said.startswith("`default` keeps ended runs for ")
@@ -117,14 +117,14 @@ class TestAgainstAServer:
         settings = Settings(temporal={"TEMPORAL_ADDRESS": temporal_address})
         stopped, _ = await stop(client, "ada", "a bad day")
         try:
-            found = the(await examine(settings, root, {}), "stop switch")
+            found = the(await examine(settings, root), "stop switch")
         finally:
             await release(client)
         assert found == warning("stop switch", f"everything is stopped {stopped}", "release it: goalfile resume --all")
 
     async def test_a_namespace_that_is_not_there_is_told(self, temporal_address: str, root: Path) -> None:
         settings = Settings(temporal={"TEMPORAL_ADDRESS": temporal_address, "TEMPORAL_NAMESPACE": "nope"})
-        found = await examine(settings, root, {})
+        found = await examine(settings, root)
         assert the(found, "namespace").said == "there is none named `nope`"
         assert "TEMPORAL_NAMESPACE" in the(found, "namespace").help
         assert the(found, "stop switch").state == "failed"  # not "not set": nobody knows
@@ -132,7 +132,7 @@ class TestAgainstAServer:
     async def test_a_server_that_was_never_used_lacks_only_what_a_sync_makes(self, root: Path) -> None:
         async with await WorkflowEnvironment.start_local(dev_server_existing_path=find_binary()) as fresh:
             at = fresh.client.service_client.config.target_host
-            found = await examine(Settings(temporal={"TEMPORAL_ADDRESS": at}), root, {})
+            found = await examine(Settings(temporal={"TEMPORAL_ADDRESS": at}), root)
         assert [each.check for each in found if each.state == "failed"] == []
         assert the(found, "search attributes").help == "run `goalfile sync`, or start a worker"
 
@@ -146,13 +146,13 @@ class TestAgainstAServer:
                 (well, ok("gateway", "{} answers")),
                 (alone, failed("gateway", "{} answers, and is not ready (503)", "look at its log")),
             ):
-                found = await examine(replace(nowhere, gateway=f"http://ada:hunter22@{host}:{port}"), root, {})
+                found = await examine(replace(nowhere, gateway=f"http://ada:hunter22@{host}:{port}"), root)
                 assert the(found, "gateway") == replace(expected, said=expected.said.format(f"{host}:{port}"))
 
 
 async def test_a_gateway_that_is_away_is_told_without_its_password(nowhere: Settings, root: Path) -> None:
     settings = replace(nowhere, gateway="http://ada:hunter22@127.0.0.1:1")
-    found = the(await examine(settings, root, {}), "gateway")
+    found = the(await examine(settings, root), "gateway")
     assert found.state == "failed"
     assert "no gateway answers at http://…@127.0.0.1:1" in found.said
     assert "hunter22" not in str(found)
@@ -161,11 +161,11 @@ async def test_a_gateway_that_is_away_is_told_without_its_password(nowhere: Sett
 async def test_a_model_is_looked_at_without_being_asked(nowhere: Settings, root: Path) -> None:
     with Models("claude-sonnet-5-5") as api:
         settings = replace(nowhere, anthropic_key=KEY, anthropic_base_url=api.url)
-        found = await examine(settings, root, {})
+        found = await examine(settings, root)
         assert [request.method for request in api.requests] == ["GET"]
         assert the(found, "model") == ok("model", f"claude-sonnet-5-5 at {place(api.url)}")
         assert the(found, "price").state == "ok"
-        wrong = await examine(replace(settings, anthropic_key="sk-ant-another-0123456789"), root, {})
+        wrong = await examine(replace(settings, anthropic_key="sk-ant-another-0123456789"), root)
         assert the(wrong, "model").said == f"{place(api.url)} refuses the key (401)"
         assert "ANTHROPIC_API_KEY" in the(wrong, "model").help
     assert KEY not in str([*found, *wrong])
@@ -176,20 +176,20 @@ async def test_a_server_that_lists_no_models_is_well_and_can_be_asked_for_a_toke
 ) -> None:
     with AnthropicApi(["ok"], key=KEY) as api:
         settings = replace(nowhere, anthropic_key=KEY, anthropic_base_url=api.url, model="llama")
-        found = await examine(settings, root, {}, ask=True)
+        found = await examine(settings, root, ask=True)
         assert the(found, "model").state == "ok"
         assert "--ask finds out" in the(found, "model").said
         assert the(found, "model answers").said.startswith("llama, ")
         assert [body["max_tokens"] for body in api.bodies if body] == [1]
         assert the(found, "price").state == "warning"
         api.key = "another"
-        refused = the(await examine(settings, root, {}, ask=True), "model answers")
+        refused = the(await examine(settings, root, ask=True), "model answers")
     assert refused.state == "failed"
     assert KEY not in str(refused)
 
 
 async def test_a_scripted_model_is_not_asked(nowhere: Settings, root: Path) -> None:
-    assert "model answers" not in states(await examine(nowhere, root, {}, ask=True))
+    assert "model answers" not in states(await examine(nowhere, root, ask=True))
 
 
 @pytest.mark.parametrize(
@@ -219,23 +219,23 @@ async def test_toolkits_and_connections_are_those_of_the_tasks(nowhere: Settings
     acts, connected = [*folder("gmail"), *folder("notes")], {("default", "gmail"), ("finance", "gmail")}
     with ComposioApi(acts, connected=connected, page=1) as api:
         settings = replace(nowhere, composio_key=api.key, composio_base_url=api.url)
-        found = await examine(settings, root, {})
+        found = await examine(settings, root)
         assert the(found, "composio") == ok("composio", f"{place(api.url)} lets us in")
         assert the(found, "toolkits") == ok("toolkits", "2 used, all known")
         assert the(found, "connections").said == "`default` is not connected to notes"
         api.connected.add(("default", "notes"))
-        found = await examine(settings, root, {})
+        found = await examine(settings, root)
         assert the(found, "connections") == ok("connections", "default, finance: all connected")
         (root / "c.yaml").write_text("goal: x\ntoolkit: gmial\n")
-        found = await examine(settings, root, {})
+        found = await examine(settings, root)
         assert the(found, "toolkits") == failed("toolkits", "Composio does not know gmial", "did you mean `gmail`?")
-        refused = await examine(replace(settings, composio_key="ak_wrong-0000"), root, {})
+        refused = await examine(replace(settings, composio_key="ak_wrong-0000"), root)
     assert the(refused, "composio").said == f"{place(api.url)} answered 401"
     assert "ak_wrong-0000" not in str(refused)
 
 
 async def test_composio_away_is_told_and_nothing_is_concluded(nowhere: Settings, root: Path) -> None:
-    found = await examine(replace(nowhere, composio_key="ak_k-0000", composio_base_url=NOBODY), root, {})
+    found = await examine(replace(nowhere, composio_key="ak_k-0000", composio_base_url=NOBODY), root)
     assert the(found, "composio").state == "failed"
     assert "toolkits" not in states(found)
     assert "connections" not in states(found)
@@ -266,12 +266,12 @@ SECRETS = {
 async def test_a_configuration_is_resolved_and_its_secrets_are_not_shown(nowhere: Settings, root: Path) -> None:
     (root.parent / "goalfile.config.yaml").write_text(CONFIG)
     settings = replace(nowhere, anthropic_key=KEY, anthropic_base_url=NOBODY)
-    found = await examine(settings, root, SECRETS)
+    found = await examine(replace(settings, environ=SECRETS), root)
     assert the(found, "configuration").said.endswith("goalfile.config.yaml")
     assert the(found, "channels") == ok("channels", "2 configured")
     assert the(found, "encryption") == ok("encryption", "with key `k1`")
     assert the(found, "price") == ok("price", "house-model: $1 in, $2 out per million tokens")
-    missing = await examine(settings, root, {"OPS_URL": SECRETS["OPS_URL"], "KEY_ONE": "c2hvcnQ="})
+    missing = await examine(replace(settings, environ={"OPS_URL": SECRETS["OPS_URL"], "KEY_ONE": "c2hvcnQ="}), root)
     assert the(missing, "channels") == ok("channels", "1 configured")
     assert the(missing, "channel pager").state == "failed"
     assert "PAGER_SECRET" in the(missing, "channel pager").said
@@ -284,14 +284,14 @@ async def test_a_configuration_is_resolved_and_its_secrets_are_not_shown(nowhere
 async def test_a_wrong_configuration_and_wrong_tasks_are_told(nowhere: Settings, root: Path) -> None:
     (root.parent / "goalfile.config.yaml").write_text("channles: {}\nurl: 3\n")
     (root / "a.yaml").write_text("goal: ''\n")
-    found = await examine(nowhere, root, {})
+    found = await examine(nowhere, root)
     assert the(found, "configuration").state == "failed"
     assert "channles" in the(found, "configuration").said
     assert the(found, "tasks") == failed("tasks", "1 file is wrong", f"see `goalfile validate {root}`")
     (root.parent / "goalfile.config.yaml").write_text("channels: {}\n")
     (root / "a.yaml").write_text("goal: x\nnotify: ops\n")
-    assert the(await examine(nowhere, root, {}), "tasks").state == "failed"
-    named = await examine(replace(nowhere, config=root / "nowhere.yaml"), root / "nowhere", {})
+    assert the(await examine(nowhere, root), "tasks").state == "failed"
+    named = await examine(replace(nowhere, config=root / "nowhere.yaml"), root / "nowhere")
     assert (the(named, "configuration").state, the(named, "tasks").state) == ("failed", "warning")
 
 
@@ -305,14 +305,14 @@ async def test_a_test_notice_really_goes_out_to_who_is_asked_to_send_one(nowhere
         (root.parent / "goalfile.config.yaml").write_text(
             "channels: {ops: {apprise: '${OPS_URL}'}, lost: {apprise: '${LOST}'}}\nprivate_hosts: [127.0.0.0/8]\n"
         )
-        environ = {"OPS_URL": f"json://127.0.0.1:{ops.url.rpartition(':')[2]}/not-to-be-seen"}
-        assert "channel ops" not in states(await examine(nowhere, root, environ))
+        here = replace(nowhere, environ={"OPS_URL": f"json://127.0.0.1:{ops.url.rpartition(':')[2]}/not-to-be-seen"})
+        assert "channel ops" not in states(await examine(here, root))
         assert ops.requests == []
-        found = await examine(nowhere, root, environ, send=True)
+        found = await examine(here, root, send=True)
         assert the(found, "channel ops") == ok("channel ops", "took the test notice; look whether it came")
         assert the(found, "channel lost").state == "failed"
         assert [request.path for request in ops.requests] == ["/not-to-be-seen"]
-    away = await examine(nowhere, root, environ, send=True)
+    away = await examine(here, root, send=True)
     assert the(away, "channel ops").state == "failed"
     assert "not-to-be-seen" not in str([*found, *away])
 

@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from runner.activities import Activities
 from runner.adapters.scripted import ScriptedModel
+from runner.following import follow
+from runner.people import Open, open_questions
 from runner.ports import Block, Effect, Missing, Question, Reply, Tool, ToolCall, ToolResult
-from runner.runs import start_run
+from runner.runs import find_run, start_run
 from runner.worker import make_worker
 from schemas.run import RunRequest, RunResult, Usage
 from schemas.task import Task
+from schemas.wire import notice_workflow_id
 
 Outcome = str | Exception
 
@@ -48,7 +52,9 @@ class Box:
         effects: tuple[Effect, ...] = ("read", "idempotent", "write", "destructive")
         return tuple(Tool(effect.upper(), "box", f"{effect}s", {"type": "object"}, effect) for effect in effects)
 
-    async def missing(self, toolkits: tuple[str, ...], run_as: str | None, *, links: bool = True) -> tuple[Missing, ...]:
+    async def missing(
+        self, toolkits: tuple[str, ...], run_as: str | None, *, links: bool = True
+    ) -> tuple[Missing, ...]:
         return self.unconnected
 
     async def call(self, call: ToolCall) -> ToolResult:
@@ -72,8 +78,15 @@ def wants(*names: str, prefix: str = "c") -> Reply:
     return Reply((thought, *uses), "tool_use", Usage(input_tokens=5, output_tokens=5))
 
 
-def working(client: Client, queue: str, model: Thinker, box: Box) -> AbstractAsyncContextManager[Worker]:
-    return make_worker(client, Activities(model, box), queue=queue, grace=timedelta(seconds=5))
+def calls(name: str, id_: str = "c0", **arguments: Any) -> Reply:
+    """Wants one tool with exactly these arguments."""
+    use = {"type": "tool_use", "id": id_, "name": name, "input": arguments}
+    return Reply((use,), "tool_use", Usage(input_tokens=5, output_tokens=5))
+
+
+def working(client: Client, queue: str, model: Thinker, box: Box, **ports: Any) -> AbstractAsyncContextManager[Worker]:
+    """A worker with these ports; `ports` are any others of `Activities`."""
+    return make_worker(client, Activities(model, box, **ports), queue=queue, grace=timedelta(seconds=5))
 
 
 async def begin(client: Client, queue: str, task: Task | None = None) -> WorkflowHandle[object, RunResult]:
@@ -90,3 +103,26 @@ def results_in(model: Thinker) -> list[Block]:
     """The tool results that the model was last shown."""
     blocks = [block for message in model.questions[-1].messages for block in message.content]
     return [block for block in blocks if block.get("type") == "tool_result"]
+
+
+async def waits(client: Client, run: str) -> None:
+    """Return once this run has said that it waits for a person; its history tells."""
+    async for line in follow(client, await find_run(client, run), wait=True):
+        if line.kind == "waiting":
+            return
+    raise AssertionError(f"{run} ended and never waited")
+
+
+async def questions_of(client: Client, handle: WorkflowHandle[Any, Any], task: str, how_many: int = 1) -> list[Open]:
+    """The open questions of a run's task, once the server lists so many: a list follows history a moment later."""
+    if how_many:
+        await waits(client, handle.id)
+    async with asyncio.timeout(10):
+        while len(asked := await open_questions(client, task)) != how_many:
+            await asyncio.sleep(0.02)
+    return asked
+
+
+async def told(client: Client, notice: str) -> list[str]:
+    """Wait until a notice was told to its channels; those that could not be told, with why."""
+    return await client.get_workflow_handle(notice_workflow_id(notice), result_type=list[str]).result()
