@@ -34,8 +34,7 @@ async def connect(
         config = ClientConfig.load_client_connect_config(override_env_vars=settings.temporal)
     except (RuntimeError, ValueError, OSError) as error:
         raise Unreachable(f"the Temporal profile cannot be read: {error}; see TEMPORAL_CONFIG_FILE") from error
-    config.setdefault("target_host", "localhost:7233")
-    address = config["target_host"]
+    address = config.setdefault("target_host", "localhost:7233")
     try:
         told = reporting.options if reporting else {}
         return await asyncio.wait_for(Client.connect(**config, data_converter=data_converter(keys), **told), seconds)

@@ -46,7 +46,8 @@ async def _run(client: Client, *, cache: bool) -> Usage:
             run = await start_run(client, request, queue)
             result = await client.get_workflow_handle(run, result_type=RunResult).result()
         await model.close()
-        assert result.status == "succeeded" and len(api.requests) == TURNS, result.reason
+        assert result.status == "succeeded", result.reason
+        assert len(api.requests) == TURNS
     return result.usage
 
 
@@ -55,7 +56,8 @@ async def _measure() -> list[Ratio]:
         cached, plain = await _run(client, cache=True), await _run(client, cache=False)
     read = cached.input_tokens + cached.cache_read_tokens + cached.cache_write_tokens
     # Rules with a mark on them are a block instead of a string, which the stand-in counts as some tokens more.
-    assert abs(read / plain.input_tokens - 1) < 0.01 and plain.input_tokens == plain.total - plain.output_tokens
+    assert abs(read / plain.input_tokens - 1) < 0.01
+    assert plain.input_tokens == plain.total - plain.output_tokens
     return [Ratio("billed input", (_billed(cached) / 1000,), (_billed(plain) / 1000,), target=0.3, unit="k tokens")]
 
 

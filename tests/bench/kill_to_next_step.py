@@ -84,7 +84,8 @@ async def _lost(client: Client, folder: Path, situation: str) -> float:
         seconds = time.perf_counter() - killed
         result = await handle.result()
     states = [step.state for step in result.steps]
-    assert result.status == "succeeded" and ("unknown" in states) == (situation == "write"), result
+    assert result.status == "succeeded", result
+    assert ("unknown" in states) == (situation == "write"), result
     return seconds
 
 

@@ -36,7 +36,7 @@ async def say(client: Client, asked: Open, *, approve: bool, by: str = "ada", no
 async def test_a_destructive_call_waits_and_is_made_once_with_exactly_what_was_approved(
     client: Client, unique: str
 ) -> None:
-    model, box = Thinker(calls("DESTRUCTIVE", path="/tmp/x", n=1), says("Gone.")), Box("removed")
+    model, box = Thinker(calls("DESTRUCTIVE", path="some/x", n=1), says("Gone.")), Box("removed")
     async with working(client, unique, model, box):
         handle = await begin(client, unique, task(unique))
         (asked,) = await questions_of(client, handle, f"t-{unique}")
@@ -45,13 +45,13 @@ async def test_a_destructive_call_waits_and_is_made_once_with_exactly_what_was_a
         assert (run.status, progress.status, progress.reason) == ("waiting", "waiting", "approval of DESTRUCTIVE")
         assert progress.waiting == (asked.waiting,)
         assert (asked.run, asked.task) == (handle.id, f"t-{unique}")
-        assert (asked.waiting.tool, asked.waiting.arguments) == ("DESTRUCTIVE", {"path": "/tmp/x", "n": 1})
+        assert (asked.waiting.tool, asked.waiting.arguments) == ("DESTRUCTIVE", {"path": "some/x", "n": 1})
         assert box.calls == []
         await say(client, asked, approve=True)
         result = await handle.result()
     (made,) = box.calls
-    assert (result.status, made.arguments) == ("succeeded", {"path": "/tmp/x", "n": 1})
-    assert made.approved == fingerprint("DESTRUCTIVE", {"path": "/tmp/x", "n": 1})
+    assert (result.status, made.arguments) == ("succeeded", {"path": "some/x", "n": 1})
+    assert made.approved == fingerprint("DESTRUCTIVE", {"path": "some/x", "n": 1})
     assert [step.state for step in result.steps if step.kind == "call"] == ["done"]
     assert await questions_of(client, handle, f"t-{unique}", 0) == []
 
@@ -169,9 +169,7 @@ async def test_a_run_that_waits_can_be_cancelled(client: Client, unique: str) ->
     assert await questions_of(client, handle, f"t-{unique}", 0) == []
 
 
-async def test_waiting_needs_no_worker_and_a_word_that_none_heard_may_still_be_taken_once(
-    client: Client, unique: str
-) -> None:
+async def test_waiting_needs_no_worker_and_a_word_that_none_heard_counts_once(client: Client, unique: str) -> None:
     box = Box("removed")
     async with working(client, unique, Thinker(calls("DESTRUCTIVE")), box):
         handle = await begin(client, unique, task(unique))
