@@ -20,6 +20,7 @@ _WORDS: tuple[tuple[Effect, str], ...] = (
     ("destructive", r"delet\w*|remov\w*|purg\w*|drop"),
     ("write", r"writ\w*|post\w*|send\w*|sav\w*|draft\w*|creat\w*|add|repl(y|ies)|label\w*|publish\w*|not(e|ing) down"),
 )
+_OUTPUT = "It must fit this JSON Schema:\n"  # how `runner.prompt` asks for a structured result
 _ITEM = r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -59,6 +60,9 @@ def _think(question: Question) -> Reply:
         content = tuple(_use(turn, i, call) for i, call in enumerate(steps[turn]) if call)
         return Reply(content, "tool_use", Usage(input_tokens=size, output_tokens=20 * len(content)), "scripted")
     text = _report(question)
+    if _OUTPUT in question.system:
+        schema = json.loads(question.system.rpartition(_OUTPUT)[2])
+        text = json.dumps(_sample(schema, text), ensure_ascii=False)
     return Reply(({"type": "text", "text": text},), "end_turn", Usage(input_tokens=size, output_tokens=60), "scripted")
 
 
@@ -119,6 +123,26 @@ def _report(question: Question) -> str:
     ]
     said = "\n".join(lines) or "- no tool was called"
     return f"Scripted report (no model was asked; set ANTHROPIC_API_KEY for a real one).\n{said}"
+
+
+def _sample(schema: dict[str, Any], report: str) -> Any:
+    """A value of the kind that a simple schema wants; text is the report."""
+    if "const" in schema or "enum" in schema:
+        return schema.get("const", *schema.get("enum", [])[:1])
+    match schema.get("type"):
+        case "object":
+            wanted = schema.get("properties", {})
+            return {name: _sample(wanted[name], report) for name in schema.get("required", wanted) if name in wanted}
+        case "array":
+            return [_sample(schema.get("items", {}), report)] * schema.get("minItems", 0)
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+        case "boolean":
+            return True
+        case "null":
+            return None
+        case _:
+            return report[: schema.get("maxLength", len(report))]
 
 
 def _first_line(content: Any) -> str:
