@@ -36,7 +36,7 @@ def pause(names: tuple[str, ...], everything: bool, reason: str, as_json: bool) 
         else:
             await cli_pause.pause(client, names, reason, as_json=as_json)
 
-    with_server(do)
+    with_server(do, needs_keys=not everything)
 
 
 @click.command()
@@ -56,7 +56,7 @@ def resume(names: tuple[str, ...], everything: bool, as_json: bool) -> None:
         else:
             await cli_pause.resume(client, names, as_json=as_json)
 
-    with_server(do)
+    with_server(do, needs_keys=not everything)
 
 
 @click.command()

@@ -45,8 +45,13 @@ def with_server(
     do: "Callable[[Client, Settings], Coroutine[Any, Any, None]]",
     root: Path = Path("tasks"),
     reporting: "Reporting | None" = None,
+    *,
+    needs_keys: bool = True,
 ) -> None:
-    """Connect and do it, with every failure of the server as one line."""
+    """Connect and do it, with every failure of the server as one line.
+
+    Without `needs_keys` a configuration that is wrong, or lacks a secret, is no reason not to.
+    """
     import asyncio  # noqa: PLC0415
 
     from temporalio.service import RPCError, RPCStatusCode  # noqa: PLC0415
@@ -57,8 +62,10 @@ def with_server(
     settings = settings_now()
     try:
         keys = configured_keys(config_now(settings, root), settings.environ)
-    except ValueError as error:
-        raise Failed(str(error), 2) from None
+    except (ValueError, Failed) as error:
+        if needs_keys:
+            raise error if isinstance(error, Failed) else Failed(str(error), 2) from None
+        keys = None
 
     async def all_of_it() -> None:
         try:
