@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from runner.devserver import find_binary
+from runner.people import decide, decision_on, open_questions
 from runner.ports import PermanentError, TransientError
 from runner.server import register_search_attributes
 from schemas.task import Limits, Task
@@ -50,6 +51,20 @@ STORIES = {
         Box(),
     ),
     "cancelled-during-a-write": (task(), Thinker(wants("WRITE")), Box()),
+    # From here on writes are workflows of their own, and people can be asked.
+    "a-write-in-the-ledger": (task(), Thinker(wants("READ", "WRITE"), says("Done.")), Box()),
+    "an-approved-call": (task(), Thinker(wants("READ", "DESTRUCTIVE"), says("Done.")), Box()),
+    "a-lost-write-in-the-ledger": (
+        task(),
+        Thinker(wants("WRITE"), wants("WRITE", prefix="d"), says("Unknown.")),
+        Box(TransientError("the connection broke")),
+    ),
+    "an-output-that-is-repaired": (
+        task().model_copy(update={"output": {"type": "object"}}),
+        Thinker(says("no JSON"), says("{}")),
+        Box(),
+    ),
+    "cancelled-during-a-write-in-the-ledger": (task(), Thinker(wants("WRITE")), Box()),
 }
 
 
@@ -63,6 +78,11 @@ async def record(client: Client, name: str) -> None:
             await box.entered.wait()
             await handle.cancel()
             box.leave.set()
+        if name.startswith("an-approved"):
+            while not (asked := await open_questions(client, "recorded")):
+                await asyncio.sleep(0.1)
+            decision = decision_on(asked[0], approve=True, by="ada", note="", now=datetime.now(UTC))
+            await decide(client, asked[0], decision, within=10)
         await handle.result()
     said = anonymous(json.loads((await handle.fetch_history()).to_json()))
     (HISTORIES / f"{name}.json").write_text(json.dumps(said, indent=1) + "\n")

@@ -20,7 +20,7 @@ def replayer() -> Replayer:
 
 
 def test_there_are_histories() -> None:
-    assert len(HISTORIES) >= 8
+    assert len(HISTORIES) >= 13
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
