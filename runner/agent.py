@@ -136,7 +136,7 @@ class Agent:
                 return replace(agent, todo=(allowed, *agent.todo))
             return replace(agent, todo=tuple(allowed if call is waiting else call for call in agent.todo))
         if again:
-            return agent._settle(waiting, ToolResult(waiting.id, "unknown", said or "a person was asked about it"))
+            return agent._answer(waiting, ToolResult(waiting.id, "unknown", said or "a person was asked about it"))
         whose = "Not allowed" if approve is None else "Denied by a person"
         denied = f"{whose}{f': {said}' if said else ''}. It was not made; go on without it."
         return agent._answered((ToolResult(waiting.id, "denied", denied),), recorded=False)
@@ -150,10 +150,10 @@ class Agent:
 
     def begun_again(self, why: str) -> "Agent":
         """Another try, from the goal on. What was spent stays spent, and what was made is not made again."""
-        agent = replace(
-            self, todo=(), doubtful=(), asked=(), answers={}, end=None, nudged=False, repairs=0, cut_short=0
-        )
-        return replace(agent._turned_over(f"({why})"), pauses=0)
+        # What it saw is forgotten with the conversation, so it may look again.
+        ledger = replace(self.ledger, seen={})
+        agent = replace(self, todo=(), doubtful=(), asked=(), answers={}, end=None, ledger=ledger)
+        return replace(agent, nudged=False, repairs=0, cut_short=0, pauses=0)._turned_over(f"({why})")
 
     def failed(self, reason: str, *, hopeless: bool = False) -> "Agent":
         """The run cannot go on."""
@@ -173,8 +173,8 @@ class Agent:
             return last, budget.ANSWER_TOKENS
         left = cap - self.cost
         tokens = budget.affordable(self._prompt(), self.price, left)
-        if not last and tokens:
-            return "", tokens
+        if tokens:
+            return last, tokens
         report = budget.SHORT_ANSWER_TOKENS
         return last or f"limit reached: ${cap:g}", report if self._prompt().cost(self.price, report) <= left else 0
 
@@ -316,9 +316,21 @@ class Agent:
                     wrote = agent._settle(call, result)
                     return wrote.stopped(f"nobody knows whether {call.tool} took effect: {result.content}")
                 if self.task.on_unknown == "ask":
-                    agent = replace(agent, doubtful=(*agent.doubtful, call))
+                    doubt = agent.ledger.wrote(call.tool, call.arguments, "unknown")
+                    agent = replace(agent, doubtful=(*agent.doubtful, call), ledger=doubt)
                     continue
             agent = agent._settle(call, result, recorded=recorded)
+        return agent._without_what_was_made()
+
+    def _without_what_was_made(self) -> "Agent":
+        """Drop writes that turned out to be made already: a run that was set back learns so only on the way."""
+        agent = self
+        for call in self.todo:
+            if call.effect in REPEATABLE or call.approved or not agent.ledger.is_settled(call):
+                continue
+            said = _result(call.id, agent.ledger.refusal(call, agent.tools), is_error=True)
+            rest = tuple(other for other in agent.todo if other is not call)
+            agent = replace(agent, todo=rest, answers={**agent.answers, call.id: said})._when_all_answered()
         return agent
 
     def _settle(self, call: ToolCall, result: ToolResult, *, recorded: bool = False) -> "Agent":
@@ -326,6 +338,11 @@ class Agent:
         agent = self
         if call.effect not in REPEATABLE or result.state == "denied":
             agent = replace(agent, ledger=agent.ledger.wrote(call.tool, call.arguments, result.state))
+        return agent._answer(call, result, recorded=recorded)
+
+    def _answer(self, call: ToolCall, result: ToolResult, *, recorded: bool = False) -> "Agent":
+        """Tell the model what came of a call."""
+        agent = self
         if recorded and result.state in ("done", "refused"):
             block: Block = {"type": RECORDED, "tool_use_id": call.id}
             unread = len(result.content)

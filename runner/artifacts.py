@@ -13,7 +13,7 @@ from schemas.sealing import Keyring
 
 @dataclass(frozen=True)
 class Artifacts:
-    """A folder of texts: `RUN/CALL.txt`, or `RUN/CALL.KEY.sealed` where there are keys."""
+    """A folder of texts: `RUN/CALL.txt`, or `RUN/CALL.sealed` where there are keys: the key's id in its first line."""
 
     folder: Path
     keys: Keyring | None = None
@@ -27,11 +27,10 @@ class Artifacts:
         name = f"{_safe(run)}/{_safe(call)}"
         try:
             (self.folder / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self.keys is None:
-                file = f"{name}.txt"
-            else:
-                key, data = self.keys.seal(data, file_bound(name))
-                file = f"{name}.{key}.sealed"
+            file = f"{name}.sealed" if self.keys else f"{name}.txt"
+            if self.keys:
+                key, sealed = self.keys.seal(data, file_bound(name))
+                data = key.encode() + b"\n" + sealed
             (self.folder / file).write_bytes(data)
         except OSError:
             return ""
@@ -40,14 +39,15 @@ class Artifacts:
     def read(self, name: str) -> str:
         """A kept text. Raises OSError if it is not here, and `schemas.sealing.CannotOpen`."""
         run, _, file = name.partition("/")
-        path = self.folder / _safe(run) / _safe(file)
-        data = path.read_bytes()
-        if path.suffix != ".sealed":
+        call, _, kind = file.rpartition(".")
+        run, call = _safe(run), _safe(call)
+        data = (self.folder / run / f"{call}.{_safe(kind)}").read_bytes()
+        if kind != "sealed":
             return data.decode()
         if self.keys is None:
             raise OSError("it is sealed, and no keys are configured")
-        call, key, _ = file.rsplit(".", 2)
-        return self.keys.open(key, data, file_bound(f"{run}/{call}")).decode()
+        key, _, sealed = data.partition(b"\n")
+        return self.keys.open(key.decode(errors="replace"), sealed, file_bound(f"{run}/{call}")).decode()
 
 
 def file_bound(name: str) -> bytes:

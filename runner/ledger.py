@@ -39,6 +39,10 @@ class Ledger:
         """Whether it was asked for so often that the run must end."""
         return self.seen.get(fingerprint(call.tool, call.arguments), 0) >= SAME_CALL_STOPS
 
+    def is_settled(self, call: ToolCall) -> bool:
+        """Whether it took effect or may have."""
+        return self.settled.get(fingerprint(call.tool, call.arguments)) in ("done", "unknown", "running")
+
     def refusal(self, call: ToolCall, tools: Iterable[Tool]) -> str:
         """Why it is not made, in words for the model; nothing if it may be."""
         print_ = fingerprint(call.tool, call.arguments)
@@ -57,9 +61,11 @@ class Ledger:
 
     def wrote(self, tool: str, arguments: Mapping[str, Any], state: str, print_: str = "") -> "Ledger":
         """A write came to this, or a person denied it."""
-        settled = self.settled
+        settled, print_ = self.settled, print_ or fingerprint(tool, arguments)
+        if settled.get(print_) == state:
+            return self  # a run that was set back hears of it twice
         if state in ("done", "unknown", "running", "denied"):
-            settled = {**settled, print_ or fingerprint(tool, arguments): state}
+            settled = {**settled, print_: state}
         said = clip(json.dumps(arguments, ensure_ascii=False, default=str), 300)
         unknown = (*self.unknown, tool) if state in ("unknown", "running") else self.unknown
         return replace(self, settled=settled, writes=(*self.writes, f"{tool} {said}: {state}"), unknown=unknown)

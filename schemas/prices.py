@@ -13,7 +13,7 @@ _LIST = "list prices of platform.claude.com, 2026-11-22"
 
 
 class Price(Value):
-    """Dollars for a million tokens of one model. From `long_from` prompt tokens on, `long` holds instead."""
+    """Dollars for a million tokens of one model. Above `long_from` prompt tokens, `long` holds instead."""
 
     input: float
     output: float

@@ -107,7 +107,9 @@ async def _serve(side: str, queue: str, kept: int) -> None:
         made = make_worker(client, activities, queue=aside, grace=timedelta(seconds=1))
     else:
         made = peer.worker(client, aside)
-    async with Worker(**{**made.config(), "task_queue": queue, "max_cached_workflows": kept}):
+    config = made.config()
+    config["task_queue"], config["max_cached_workflows"] = queue, kept
+    async with Worker(**config):
         await asyncio.Event().wait()
 
 

@@ -1,19 +1,22 @@
 """The agent value: what it does after every kind of reply, and laws that hold for any model."""
 
-from dataclasses import replace
-from datetime import timedelta
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runner import budget
 from runner.agent import RECORDED, Agent
-from runner.effects import is_approved
-from runner.moves import Ask, Calls, Finish, Person
+from runner.effects import fingerprint, is_approved
+from runner.moves import Ask, Calls, Finish, NewChapter, Person
 from runner.ports import Message, Reply, Tool, ToolCall, ToolResult
-from schemas.run import Usage
-from schemas.task import Limits, Task, Tools
+from schemas.prices import Price
+from schemas.run import Effect, Usage
+from schemas.task import Approval, Limits, Task, Tools
 
 SCHEMA: dict[str, Any] = {"type": "object"}
 TOOLS = (
@@ -56,6 +59,21 @@ def until_ask(start: Agent) -> Agent:
     while isinstance(calls := start.next(NOW), Calls):
         start = start.observed(*(ToolResult(call.id, "done", "ok") for call in calls.calls))
     return start
+
+
+def heard(start: Agent, reply: Reply) -> Agent:
+    """The agent right after this reply, nothing of it made yet."""
+    ask = start.next(NOW)
+    assert isinstance(ask, Ask)
+    return start.heard(ask, reply)
+
+
+def called(start: Agent) -> ToolCall:
+    """The one call that is made now."""
+    calls = start.next(NOW)
+    assert isinstance(calls, Calls)
+    (call,) = calls.calls
+    return call
 
 
 def answers(start: Agent) -> dict[str, dict[str, Any]]:
@@ -212,53 +230,175 @@ def test_effect_ids_differ_by_call_and_are_the_same_on_replay() -> None:
     assert len({replace(agent(), seed=seed).seed for seed in "ab"}) == 2
 
 
-ARGUMENTS = st.one_of(st.just({}), st.dictionaries(st.sampled_from("xy"), st.integers(0, 2)), st.just("no object"))
-USES = st.lists(st.tuples(st.sampled_from(["LOOK", "SET", "SEND", "DROP", "NOPE"]), ARGUMENTS), max_size=4)
-STOPS = st.sampled_from(["tool_use", "end_turn", "max_tokens", "pause_turn", "refusal", "stop_sequence", "new"])
+def test_a_run_set_back_does_not_make_a_write_that_it_had_planned_before_it_was_reminded() -> None:
+    """In its earlier course SEND 1 stood where SEND 2 stands now: the ledger says so once SEND 2 is tried."""
+    start = heard(agent(), wants(("SEND", {"n": 2}), ("SEND", {"n": 1}), ("SEND", {"n": 3})))
+    first = called(start)
+    made = Effect(id="e", run="r", task="t", tool="SEND", arguments={"n": 1}, state="done", at=datetime.now(UTC))
+    start = start.remembering((made,)).told(ToolResult(first.id, "refused", "Not made: SEND 1 was made here."))
+    assert called(start).arguments == {"n": 3}
+    start = until_ask(start)
+    assert "already made" in answers(start)["c1"]["content"]
+    assert start.calls == 2
+
+
+def test_another_try_knows_of_a_write_that_nobody_could_tell_about() -> None:
+    start = heard(agent(on_unknown="ask", approval=Approval(otherwise="fail"), retries=1), wants(("SEND", {})))
+    lost = called(start)
+    start = start.told(ToolResult("c0", "unknown", "the worker was lost"))
+    assert start.ledger.unknown == ("SEND",), "a run that is cancelled while it asks still reports it"
+    start = start.decided(lost.effect_id, approve=None, said="nobody answered")
+    start = replace(start.begun_again("nobody answered"), ended_chapter=False)
+    assert "SEND {}: unknown" in str(start.new)
+    start = heard(start, wants(("SEND", {}), prefix="d"))
+    assert "outcome_unknown" in answers(start)["d0"]["content"]
+
+
+def test_a_repeat_that_was_not_made_leaves_the_first_call_unknown() -> None:
+    start = heard(agent(on_unknown="ask"), wants(("SEND", {})))
+    lost = called(start)
+    start = start.told(ToolResult("c0", "unknown", "the worker was lost")).decided(lost.effect_id, approve=True)
+    assert called(start).effect_id == f"{lost.effect_id}-r1"
+    start = start.observed(ToolResult("c0", "not_run", "busy"))
+    start = heard(start, wants(("SEND", {}), prefix="d"))
+    assert "outcome_unknown" in answers(start)["d0"]["content"]
+
+
+def test_another_try_may_look_again_at_what_the_tries_before_looked_at() -> None:
+    start = agent(retries=5)
+    for _ in range(6):
+        start = heard(start, wants(("LOOK", {"q": 1})))
+        assert called(start).tool == "LOOK"
+        start = start.observed(ToolResult("c0", "done", "ok"))
+        start = replace(start.failed("broken").begun_again("broken"), ended_chapter=False)
+
+
+def test_a_report_is_not_kept_short_where_dollars_are_plenty() -> None:
+    start = replace(agent(limits=Limits(turns=1, cost_usd=1000)), price=PRICE)
+    ask = after(start, wants(("LOOK", {}))).next(NOW)
+    assert isinstance(ask, Ask)
+    assert (ask.last, ask.max_tokens) == ("limit reached: 1 turns", budget.ANSWER_TOKENS)
+
+
+def test_a_limit_is_kept_while_another_try_goes_on() -> None:
+    start = after(agent(limits=Limits(turns=1), retries=1), wants(("LOOK", {}))).failed("broken").begun_again("broken")
+    ask = replace(start, ended_chapter=False).next(NOW)
+    assert isinstance(ask, Ask)
+    assert ask.last == "limit reached: 1 turns"
+
+
+PRICE = Price(input=1, output=10)
+ARGUMENTS: st.SearchStrategy[Any] = st.sampled_from([{}, {}, {}, {"x": 1}, {"x": 1, "y": 2}, "no object"])
+USES = st.lists(st.tuples(st.sampled_from(["LOOK", "SET", "SEND", "SEND", "DROP", "NOPE"]), ARGUMENTS), max_size=4)
+STOPS = st.sampled_from(["tool_use"] * 4 + ["end_turn", "max_tokens", "pause_turn", "refusal", "stop_sequence", "new"])
 STATES = st.sampled_from(["done", "refused", "unknown", "not_run"])
+WORDS = st.sampled_from([True, False, None])
+TASKS = st.builds(
+    Task,
+    goal=st.just("do it"),
+    tools=st.sampled_from([Tools(), Tools(ask=("SE*",)), Tools(ask=("*",))]),
+    approval=st.sampled_from([Approval(), Approval(otherwise="fail")]),
+    on_unknown=st.sampled_from(["verify", "ask", "stop"]),
+    limits=st.builds(Limits, turns=st.integers(1, 8), cost_usd=st.sampled_from([None, None, 0.03, 0.2])),
+    output=st.sampled_from([None, {"type": "object"}]),
+)
+AGENTS = st.builds(
+    replace,
+    st.builds(Agent, TASKS, st.just("rules"), st.just(TOOLS), st.just("seed"), st.just(agent().new)),
+    people=st.sampled_from([True, True, True, False]),
+    price=st.sampled_from([None, PRICE]),
+    sum_up_at=st.sampled_from([None, 20]),
+)
 
 
-@given(data=st.data(), turns=st.integers(1, 6))
-def test_whatever_a_model_says_the_run_ends_within_its_limits_and_answers_every_call(
-    data: st.DataObject, turns: int
-) -> None:
-    start = agent(limits=Limits(turns=turns))
-    made: list[ToolCall] = []
-    happened: set[tuple[str, str]] = set()
-    unanswered: set[str] = set()
-    approved: set[str] = set()
-    for turn in range(200):
-        step = start.next(NOW)
-        if isinstance(step, Finish):
-            break
-        if isinstance(step, Ask):
-            told = {b["tool_use_id"] for m in step.new for b in m.content if "tool_use_id" in b}
-            assert told == unanswered, "every tool use is answered in the very next message"
-            uses = data.draw(USES)
-            reply = wants(*uses, stop=data.draw(STOPS), prefix=f"t{turn}-")
-            text = data.draw(st.sampled_from(["", "words"]))
-            reply = replace(reply, content=({"type": "text", "text": text}, *reply.content) if text else reply.content)
-            start = start.heard(step, reply)
-            unanswered = {str(use["id"]) for use in reply.uses}
-        elif isinstance(step, Person):
-            for call in step.calls:
-                approve = data.draw(st.sampled_from([True, False, None]))
-                approved |= {call.effect_id} if approve else set()
-                start = start.decided(call.effect_id, approve=approve)
-        else:
-            assert isinstance(step, Calls)
-            assert len(step.calls) == 1 or all(call.effect in ("read", "idempotent") for call in step.calls)
-            for call in step.calls:
-                assert call.effect != "destructive" or (call.effect_id in approved and is_approved(call))
-                key = (call.tool, str(sorted(call.arguments.items())))
-                assert key not in happened, "a write that happened or may have is never made again"
-                state = data.draw(STATES)
-                if call.effect in ("write", "destructive") and state in ("done", "unknown"):
-                    happened.add(key)
-                made.append(call)
-                result = ToolResult(call.id, state, "text")
-                start = start.observed(result) if data.draw(st.booleans()) else start.told(result)
-    else:
+@dataclass
+class Course:
+    """One run with any model, any tools and any people: what it does is held against what it may do."""
+
+    data: st.DataObject
+    agent: Agent
+    unanswered: Counter[str] = field(default_factory=Counter[str])
+    made: list[str] = field(default_factory=list[str])
+    settled: set[str] = field(default_factory=set[str])
+    """Fingerprints of writes that took effect or may have."""
+    approved: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    repeats: Counter[str] = field(default_factory=Counter[str])
+    dearest: float = 0
+    summed_up: bool = False
+    tries: int = 0
+
+    def go(self) -> None:
+        for _ in range(300):
+            match self.agent.next(NOW, long=self.data.draw(st.integers(0, 9)) == 0):
+                case Ask() as ask:
+                    self.ask(ask)
+                case Calls(calls):
+                    self.call(calls)
+                case Person() as person:
+                    self.decide(person)
+                case NewChapter():
+                    assert self.agent.people
+                    self.agent, self.unanswered = replace(self.agent, ended_chapter=False), Counter()
+                case Finish() as end:
+                    if end.outcome != "failed" or self.tries == 2:
+                        return
+                    self.tries += 1
+                    self.agent = self.agent.begun_again(end.reason)
+                    self.agent, self.unanswered = replace(self.agent, ended_chapter=False), Counter()
         pytest.fail("the run did not end")
-    assert start.turns <= turns + 1
-    assert len({call.effect_id for call in made}) == len(made)
+
+    def ask(self, ask: Ask) -> None:
+        told = [[b["tool_use_id"] for b in m.content if "tool_use_id" in b] for m in ask.new]
+        assert Counter(use for one in told for use in one) == self.unanswered, "each tool use is answered, once"
+        assert len([one for one in told if one]) <= 1, "and all of them in one message"
+        assert not (ask.sum_up and self.summed_up), "it is not summed up twice in a row"
+        agent, cap = self.agent, self.agent.task.limits.cost_usd
+        if agent.price and cap is not None:
+            assert agent.cost + agent._prompt().cost(agent.price, ask.max_tokens) <= cap, "what it may cost is there"
+        self.summed_up = ask.sum_up
+        uses = self.data.draw(USES)
+        reply = wants(*uses, stop=self.data.draw(STOPS), prefix=f"t{ask.turn}-")
+        text = self.data.draw(st.sampled_from(["", "words"]))
+        fault = self.data.draw(st.sampled_from(["", "no JSON"])) if agent.task.output and not uses else ""
+        usage = Usage(input_tokens=self.data.draw(st.integers(0, 30_000)), output_tokens=self.data.draw(st.just(9)))
+        content = ({"type": "text", "text": text}, *reply.content) if text else reply.content
+        lost = self.data.draw(st.sampled_from([0, 0, 1]))
+        self.agent = agent.heard(ask, replace(reply, content=content, output_fault=fault, usage=usage, lost=lost))
+        self.dearest = self.agent.cost - agent.cost
+        self.unanswered = Counter(str(use["id"]) for use in reply.uses)
+
+    def call(self, calls: tuple[ToolCall, ...]) -> None:
+        assert len(calls) == 1 or all(call.effect in ("read", "idempotent") for call in calls)
+        for call in calls:
+            print_ = fingerprint(call.tool, call.arguments)
+            assert call.effect != "destructive" or (is_approved(call) and (call.effect_id, print_) in self.approved)
+            if call.effect in ("write", "destructive"):
+                assert print_ not in self.settled or self.repeats[print_], "what may have happened is not made again"
+                self.repeats[print_] = 0
+            self.made.append(call.effect_id)
+            result = ToolResult(call.id, self.data.draw(STATES), "text")
+            if call.effect in ("write", "destructive") and result.state in ("done", "unknown"):
+                self.settled.add(print_)
+            self.agent = self.agent.observed(result) if self.data.draw(st.booleans()) else self.agent.told(result)
+
+    def decide(self, person: Person) -> None:
+        assert self.agent.people
+        for call in person.calls:
+            print_, word = fingerprint(call.tool, call.arguments), self.data.draw(WORDS)
+            if word:
+                self.repeats[print_] += person.kind == "unknown"
+                later = {f"{call.effect_id.partition('-r')[0]}-r{n}" for n in range(1, 9)}
+                self.approved |= {(each, print_) for each in ({call.effect_id} if person.kind == "approval" else later)}
+            self.agent = self.agent.decided(call.effect_id, approve=word, said="so")
+
+
+@given(data=st.data(), start=AGENTS)
+def test_whatever_models_tools_and_people_do_a_run_keeps_its_promises(data: st.DataObject, start: Agent) -> None:
+    course = Course(data, start)
+    course.go()
+    limits = start.task.limits
+    assert course.agent.turns <= limits.turns + 1
+    assert len(set(course.made)) == len(course.made), "no effect has the id of another"
+    if start.price and limits.cost_usd is not None:
+        assert course.agent.cost <= limits.cost_usd + course.dearest, "it is over by one question at most"
+    assert start.price or course.agent.cost == 0
