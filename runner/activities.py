@@ -15,8 +15,8 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from runner.effects import REPEATABLE, clip, is_approved, offered
-from runner.made import Earlier, earlier_effects
+from runner.effects import REPEATABLE, clip, effects_of, is_approved, offered
+from runner.made import Earlier, earlier_effects, effects_so_far
 from runner.memory import last_result
 from runner.moves import Ask
 from runner.opening import Opening, Terms
@@ -37,11 +37,14 @@ from runner.ports import (
 from runner.prompt import KEEP_NOTE
 from runner.structured import read_output
 from runner.transcript import ASK_MODEL, CALL_TOOL, LIST_TOOLS, OPEN_RUN, Transcripts
-from schemas.run import Notice
+from schemas.run import Effect, Notice
 from schemas.task import Task
 
 PERMANENT = "PermanentError"
 """Type of an activity failure that no retry can mend; its message is written for people."""
+
+SPENT = "Spent"
+"""Type of a model turn's failure: what is left of the run's dollars pays for no other try."""
 
 HEARTBEAT_EVERY = 2.0
 
@@ -71,6 +74,7 @@ class Activities:
             sum_up_at=terms.sum_up_at,
             pause_after=terms.pause_after,
             url=terms.url,
+            run_id=activity.info().workflow_run_id or "",
         )
         async with _alive():
             with _as_temporal_errors():
@@ -108,6 +112,8 @@ class Activities:
         """One model turn."""
         said = activity.info().heartbeat_details
         lost = int(said[0]) if said else 0  # tries before this one that may be billed
+        if ask.tries is not None and lost >= ask.tries:
+            raise ApplicationError("its tries are used up", type=SPENT, non_retryable=True)
         async with _alive(lost + 1):
             tools, messages, task = await self.transcripts.before(ask, activity.client())
             quiet = bool(ask.last or ask.sum_up)
@@ -147,6 +153,12 @@ class Activities:
         """What was made under this id, and all that this run had made, before it was set back."""
         async with _alive():
             return await earlier_effects(activity.client(), effect)
+
+    @activity.defn(name="effects-so-far")
+    async def effects_so_far(self, seed: str) -> list[Effect]:
+        """All that a run has made, in whatever course or history."""
+        async with _alive():
+            return await effects_so_far(activity.client(), effects_of(seed))
 
     @activity.defn(name="notify")
     async def notify(self, channel: str, notice: Notice) -> None:

@@ -65,6 +65,8 @@ class Agent:
     nudged: bool = False
     chapter_turns: int = 0
     ended_chapter: bool = False
+    late: bool = False
+    """The time was up while the model thought."""
     end: Finish | None = None
 
     def next(self, elapsed: timedelta, *, long: bool = False) -> Move:
@@ -79,10 +81,11 @@ class Agent:
             return Calls(self._batch())
         if self.ended_chapter:
             return NewChapter()
-        last, tokens = self._limit(elapsed)
+        last, tokens = self._limit(max(elapsed, self.task.limits.timeout) if self.late else elapsed)
         if last and not tokens:
             return Finish("stopped", f"{last}; nothing is left for a report")
-        ask = Ask(self.turns + 1, self.system, self.new, self.task.model, last, max_tokens=tokens)
+        tries = self._tries(tokens)
+        ask = Ask(self.turns + 1, self.system, self.new, self.task.model, last, max_tokens=tokens, tries=tries)
         if last:
             return replace(ask, new=self._with_note(prompt.ANSWER_NOW.format(limit=last)))
         if self.people and self.chapter_turns > 1 and (long or self.prompt_tokens >= (self.sum_up_at or 10**9)):
@@ -112,6 +115,15 @@ class Agent:
         if ask.sum_up:
             return agent._turned_over(reply.text)
         return agent._after(reply)
+
+    def unheard(self, ask: Ask, tries: int) -> "Agent":
+        """None of the tries of a question was heard, and so many may be billed. A report is all that is left."""
+        cost = self.cost + tries * self._prompt().cost(self.price, ask.max_tokens) if self.price else self.cost
+        agent = replace(self, cost=cost)
+        if ask.tries is not None and tries >= ask.tries:
+            cap = self.task.limits.cost_usd or 0
+            return agent.stopped(f"limit reached: ${cap:g}; answers of the model were lost on the way")
+        return replace(agent, late=True)
 
     def observed(self, *results: ToolResult) -> "Agent":
         """Calls came back, and their results stand in history."""
@@ -146,7 +158,7 @@ class Agent:
         ledger = self.ledger
         for effect in earlier:
             ledger = ledger.wrote(effect.tool, effect.arguments, effect.state, effect.fingerprint)
-        return replace(self, ledger=ledger)
+        return replace(self, ledger=ledger)._without_what_was_made()
 
     def begun_again(self, why: str) -> "Agent":
         """Another try, from the goal on. What was spent stays spent, and what was made is not made again."""
@@ -177,6 +189,12 @@ class Agent:
             return last, tokens
         report = budget.SHORT_ANSWER_TOKENS
         return last or f"limit reached: ${cap:g}", report if self._prompt().cost(self.price, report) <= left else 0
+
+    def _tries(self, tokens: int) -> int | None:
+        cap = self.task.limits.cost_usd
+        if cap is None or self.price is None:
+            return None
+        return budget.tries(self._prompt(), self.price, cap - self.cost, tokens)
 
     def _prompt(self) -> budget.Prompt:
         unread = self.unread
@@ -320,13 +338,13 @@ class Agent:
                     agent = replace(agent, doubtful=(*agent.doubtful, call), ledger=doubt)
                     continue
             agent = agent._settle(call, result, recorded=recorded)
-        return agent._without_what_was_made()
+        return agent
 
     def _without_what_was_made(self) -> "Agent":
-        """Drop writes that turned out to be made already: a run that was set back learns so only on the way."""
+        """Drop writes that turned out to be made already, and say so to the model."""
         agent = self
         for call in self.todo:
-            if call.effect in REPEATABLE or call.approved or not agent.ledger.is_settled(call):
+            if call.effect in REPEATABLE or not agent.ledger.is_settled(call):
                 continue
             said = _result(call.id, agent.ledger.refusal(call, agent.tools), is_error=True)
             rest = tuple(other for other in agent.todo if other is not call)

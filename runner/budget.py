@@ -62,6 +62,12 @@ def affordable(prompt: Prompt, price: Price, left: float) -> int:
     return 0
 
 
+def tries(prompt: Prompt, price: Price, left: float, tokens: int) -> int:
+    """How often a question with such an answer may be billed out of these dollars: once, if it is asked at all."""
+    one = prompt.cost(price, tokens)
+    return max(1, int(left / one)) if one else 1000
+
+
 def characters(system: str, tools: Iterable[Tool], messages: Iterable[Message]) -> int:
     """The size of what is told first."""
     schemas = sum(len(tool.name) + len(tool.description) + len(json.dumps(tool.input_schema)) for tool in tools)

@@ -6,10 +6,19 @@ failure says are encrypted. The gateway has a copy of its own of this, for the t
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
+from typing import Any
 
+from pydantic import TypeAdapter
 from temporalio.api.common.v1 import Payload
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
+    DefaultPayloadConverter,
+    PayloadCodec,
+)
 
 from schemas.sealing import Keyring, enclosed, envelope
 
@@ -36,9 +45,30 @@ class Sealed(PayloadCodec):
         return [each if plain is None else Payload.FromString(plain) for each, plain in opened]
 
 
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+class _Json(PydanticJSONPlainPayloadConverter):
+    """Pydantic's, with what it knows of a type shared: the SDK makes a converter for each run and each write."""
+
+    def from_payload(self, payload: Payload, type_hint: type | None = None) -> Any:
+        return _adapter(Any if type_hint is None else type_hint).validate_json(payload.data)
+
+
+class _Payloads(CompositePayloadConverter):
+    def __init__(self) -> None:
+        plain = DefaultPayloadConverter.default_encoding_payload_converters
+        super().__init__(*(_Json() if each.encoding == "json/plain" else each for each in plain))
+
+
+_PLAIN = DataConverter(payload_converter_class=_Payloads)
+
+
 def data_converter(keys: Keyring | None = None) -> DataConverter:
     """The pydantic data converter, encrypting if there are keys; without any it only says which one it lacks."""
-    converter = replace(pydantic_data_converter, payload_codec=Sealed(keys))
+    converter = replace(_PLAIN, payload_codec=Sealed(keys))
     if keys is None:
         return converter
     return replace(converter, failure_converter_class=DefaultFailureConverterWithEncodedAttributes)

@@ -55,7 +55,7 @@ class Ledger:
             case "denied":
                 return "Denied: a person was asked about this very call in this run and did not allow it."
             case _ if times >= SAME_CALL_TOLD:
-                return f"This is the same call for the {times}th time; its answer will not change. Do something else."
+                return f"This very call was asked for {times} times; its answer will not change. Do something else."
             case _:
                 return ""
 

@@ -54,10 +54,15 @@ async def earlier_effects(client: Client, effect_id: str) -> Earlier:
     first = await anext(aiter(handle.fetch_history_events(page_size=1)))
     given = first.workflow_execution_started_event_attributes.input.payloads
     call: ToolCall = (await client.data_converter.decode(given, [ToolCall]))[0]
-    of_this_run = effect_id.partition("-")[0]
-    query = f"{_ALL} AND WorkflowId STARTS_WITH {wire.quoted(wire.effect_workflow_id(of_this_run) + '-')}"
+    place, _, _ = effect_id.partition("-")
+    return Earlier(call, result, tuple(await effects_so_far(client, f"{place}-")))
+
+
+async def effects_so_far(client: Client, ids: str) -> list[Effect]:
+    """All writes whose ids begin so: those of one run."""
+    query = f"{_ALL} AND WorkflowId STARTS_WITH {wire.quoted(wire.effect_workflow_id(ids))}"
     rows = [await _row(entry) async for entry in client.list_workflows(query)]
-    return Earlier(call, result, tuple(row for row in rows if row))
+    return [row for row in rows if row]
 
 
 async def _row(entry: WorkflowExecution) -> Effect | None:

@@ -23,6 +23,8 @@ class Ask:
     last: str = ""
     sum_up: bool = False
     max_tokens: int = budget.ANSWER_TOKENS
+    tries: int | None = None
+    """How many tries of it the dollars that are left pay for, heard or not; None: there is no cap."""
 
 
 @dataclass(frozen=True)

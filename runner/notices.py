@@ -29,7 +29,7 @@ _THEN_EVERY = 100
 
 _VARYING = (
     r"https?://\S+",
-    r"\b(?:request|trace|log|correlation|run)[ _-]?id['\"]?\s*[:=]?\s*\S+",
+    r"\b(?:request|trace|log|correlation|run)[ _-]?id\b['\"]?\s*[:=]?\s*\S+",
     r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
     r"\b(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*, \d{1,2} [a-z]{3} \d{4} \d\d:\d\d:\d\d(?: gmt| [+-]\d{4})?",
     r"\b\d{4}-\d\d-\d\d(?:[t ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?)?\b",

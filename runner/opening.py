@@ -26,6 +26,8 @@ class Opening:
     pause_after: int | None = None
     url: str = ""
     """Where people reach the gateway."""
+    run_id: str = ""
+    """Temporal's id of the course in which it was opened: another one now means that the run was reset."""
     before: RunResult | None = None
     """The task's latest ended run, if the task keeps a memory."""
 

@@ -16,7 +16,7 @@ _FAILURES = ("failed", "stopped")
 
 
 def in_a_row(end: Finish, before: RunResult | None) -> int:
-    """Equal failures in a row, this one included; a cancelled run neither adds one nor ends them."""
+    """Equal failures in a row, this one included. A cancelled run adds none; the failure after it counts anew."""
     was = before.in_a_row if before else 0
     if end.outcome == "cancelled":
         return was

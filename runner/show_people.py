@@ -30,14 +30,14 @@ def question_lines(each: Open, now: datetime) -> list[str]:
         "unknown": f"{asked.tool} may have taken effect; approve to make it again",
         "connection": f"{asked.toolkit} is not connected",
     }[asked.kind]
-    lines = [f"{click.style('?', fg='magenta')} {click.style(show.safe(head), bold=True)}  {asked.id}"]
+    lines = [f"{click.style('?', fg='magenta')} {click.style(show.in_a_line(head), bold=True)}  {asked.id}"]
     lines.append(f"  {each.run}, since {show.length(now - asked.since)}, for {show.length(asked.until - now)} more")
     if asked.kind != "connection":
         said = json.dumps(asked.arguments, indent=2, ensure_ascii=False)
         lines += [f"  {line}" for line in show.safe(said).splitlines()]
         lines.append(f"  goalfile approve {asked.id}   |   goalfile deny {asked.id}")
     elif asked.link:
-        lines.append(f"  connect it at {show.safe(asked.link)}")
+        lines.append(f"  connect it at {show.in_a_line(asked.link)}")
         lines.append(f"  then: goalfile recheck {each.run}")
     else:
         lines.append(f"  connect it for the task's user, then: goalfile recheck {each.run}")

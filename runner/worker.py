@@ -41,6 +41,7 @@ def make_worker(client: Client, activities: Activities, *, queue: str, grace: ti
             activities.ask_model,
             activities.call_tool,
             activities.earlier_effects,
+            activities.effects_so_far,
             activities.notify,
             activities.pause_schedule,
         ],

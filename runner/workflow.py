@@ -6,10 +6,9 @@ It holds no rule of its own about tools or limits; those are the agent's. Loads 
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from pydantic import TypeAdapter
 from temporalio import workflow
@@ -21,14 +20,15 @@ with workflow.unsafe.imports_passed_through():
     from runner.agent import Agent
     from runner.effects import REPEATABLE, lost
     from runner.making import make, why
-    from runner.metrics import count_cost, count_run, count_step, count_tokens, count_unknown, count_waiting
+    from runner.metrics import count_cost, count_run, count_tokens, count_unknown, count_waiting
     from runner.moves import Ask, Calls, Finish, NewChapter, Person
     from runner.opening import Carried, Opening
     from runner.ports import Message, Reply, ToolCall, ToolResult
     from runner.telling import tell
     from schemas import wire
     from schemas.duration import format_duration
-    from schemas.run import Decision, Progress, RunRequest, RunResult, Status, Step, StepState, Usage, Waiting
+    from schemas.run import Decision, Progress, RunRequest, RunResult, Status, Step, Usage, Waiting
+    from schemas.task import Task
 
 LOOK_AGAIN_AT_LEAST, LOOK_AGAIN_AT_MOST = timedelta(seconds=15), timedelta(minutes=10)
 """How often a run looks whether its toolkits are connected by now."""
@@ -49,13 +49,14 @@ class RunTask:
         self.carried = carried = _CARRIED.validate_python(request.carried or {})
         self.status: Status = "running"
         self.reason = carried.reason
-        self.steps: list[Step] = list(carried.steps)
+        self.steps = steps.Steps(carried.steps)
         self.agent: Agent | None = None
         self.opening = Opening()
         self.desk = desk.Desk()
         self.started = carried.started_at or workflow.now()  # its wait for a worker is not its own
         self.waited = carried.waited
         self.look_again = False
+        self.reminded = False
 
     @workflow.query(name=wire.PROGRESS)
     def progress(self) -> Progress:
@@ -121,8 +122,13 @@ class RunTask:
                     self.agent = await self._ask_people(self.agent, person)
                 case NewChapter():
                     workflow.continue_as_new(self._continued(self.agent))
+                case Calls((ToolCall() as call,)) if people and call.effect not in REPEATABLE:
+                    if self._was_set_back(call):
+                        self.agent = await self._reminded(self.agent)
+                    else:
+                        self.agent = await self._make(self.agent, call)
                 case Calls(calls):
-                    for result, recorded in await self._call_all(calls, people=people):
+                    for result, recorded in await asyncio.gather(*(self._call(call) for call in calls)):
                         self.agent = self.agent.observed(result) if recorded else self.agent.told(result)
 
     # --- beginning and going on ---
@@ -154,6 +160,12 @@ class RunTask:
             pause = min(pause * 2, LOOK_AGAIN_AT_MOST)
         self._no_longer_waiting()
         task = request.task.model_copy(update={"limits": opening.limits})
+        agent = self._begun(request, task, opening)
+        # Another history than the first is a new part of a long run, or one that was reset to its beginning.
+        again = opening.run_id not in ("", workflow.info().first_execution_run_id)
+        return await self._reminded(agent) if again else agent
+
+    def _begun(self, request: RunRequest, task: Task, opening: Opening) -> Agent:
         if self.carried.agent:
             return replace(self.carried.agent, task=task, tools=opening.tools, ended_chapter=False)
         goal = self._goal(request)
@@ -208,7 +220,7 @@ class RunTask:
 
     async def _ask(self, agent: Agent, ask: Ask, left: timedelta) -> Agent:
         try:
-            reply: Reply = await self._step(
+            reply: Reply = await self.steps.follow(
                 Step(kind="turn", name=f"turn {ask.turn}", started_at=workflow.now()),
                 "not_run",
                 steps.ask_model(ask, left),
@@ -216,37 +228,47 @@ class RunTask:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
+            if steps.is_spent(error):
+                return agent.unheard(ask, steps.lost_tries(error, ask))
             if ask.last:
                 return agent.stopped(f"{ask.last}; the model gave no report: {why(error)}")
             if steps.is_permanent(error):
                 return agent.failed(why(error), hopeless=True)
+            if agent.turns and workflow.patched("report-when-late"):
+                return agent.unheard(ask, steps.lost_tries(error, ask))
             return agent.stopped(f"limit reached: no answer from the model in time; {why(error)}")
         heard = agent.heard(ask, reply)
         count_tokens(workflow.metric_meter(), reply.usage, reply.model)
         count_cost(workflow.metric_meter(), heard.cost - agent.cost)
         return heard
 
-    async def _call_all(self, calls: tuple[ToolCall, ...], *, people: bool) -> list[tuple[ToolResult, bool]]:
-        """The result of each call, and whether history holds it as one."""
-        if people and calls[0].effect not in REPEATABLE:
-            (call,) = calls  # whatever changes something goes alone
-            return [await self._make(call)]
-        return list(await asyncio.gather(*(self._call(call) for call in calls)))
-
-    async def _make(self, call: ToolCall) -> tuple[ToolResult, bool]:
+    async def _make(self, agent: Agent, call: ToolCall) -> Agent:
+        """Make one write, if its place in the run was not used before."""
         step = Step(kind="call", name=call.tool, started_at=workflow.now())
         name = self.request.task.name or wire.AD_HOC
-        result, recorded, earlier = await self._step(step, "unknown", make(call, name))
+        result, recorded, earlier = await self.steps.follow(step, "unknown", make(call, name))
         if result.state == "unknown":
             count_unknown(workflow.metric_meter(), call.toolkit)
-        if earlier and self.agent:
-            self.agent = self.agent.remembering(earlier)
-        return result, recorded
+        agent = agent.observed(result) if recorded else agent.told(result)
+        return agent.remembering(earlier) if earlier else agent
+
+    def _was_set_back(self, call: ToolCall) -> bool:
+        """Whether an operator has reset this run since it began, and it was not told so yet."""
+        now = workflow.info().run_id
+        if self.reminded or self.opening.run_id in ("", now):
+            return False
+        # What was kept of the old course is replayed in the new one, and was decided before the reset.
+        return workflow.patched(f"set-back-{call.effect_id}")
+
+    async def _reminded(self, agent: Agent) -> Agent:
+        """With all that the run made, in a course that was taken back or in an earlier history."""
+        self.reminded = True
+        return agent.remembering(tuple(await steps.effects_so_far(agent.seed)))
 
     async def _call(self, call: ToolCall) -> tuple[ToolResult, bool]:
         repeatable = call.effect in REPEATABLE
         try:
-            result: ToolResult = await self._step(
+            result: ToolResult = await self.steps.follow(
                 Step(kind="call", name=call.tool, started_at=workflow.now()),
                 "refused" if repeatable else "unknown",
                 steps.call_tool(call),
@@ -256,25 +278,6 @@ class RunTask:
                 raise
             return lost(call, why(error)), False
         return result, True
-
-    async def _step(self, step: Step, if_lost: StepState, doing: Coroutine[Any, Any, Any]) -> Any:
-        """Do one step and keep its place in the list that people follow."""
-        index = len(self.steps)
-        self.steps.append(step)
-
-        def ended(state: StepState) -> None:
-            count_step(workflow.metric_meter(), step.kind, state)
-            self.steps[index] = step.model_copy(update={"state": state, "ended_at": workflow.now()})
-
-        # Not `finally`: an evicted run is closed outside of any workflow, where there is no time.
-        try:
-            done = await doing
-        except (ActivityError, asyncio.CancelledError):
-            ended(if_lost)
-            raise
-        first = cast("Any", done[0] if isinstance(done, tuple) else done)
-        ended(first.state if isinstance(first, ToolResult) else "done")
-        return cast("Any", done)
 
     # --- people ---
 

@@ -105,6 +105,9 @@ class Channels:
             answer = await _send_alone(order, self._timeout * _TIMES)
         except TimeoutError:
             raise TransientError(f"channel {channel} did not answer in time") from None
+        except OSError as error:
+            why = error.strerror or "no reason given"
+            raise TransientError(f"channel {channel} is not told: no process for it ({why})", sent=False) from None
         finally:
             self._turns.release()
         _judge(channel, answer)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runner import budget
 from runner.agent import RECORDED, Agent
-from runner.effects import fingerprint, is_approved
+from runner.effects import fingerprint, is_approved, needs_approval
 from runner.moves import Ask, Calls, Finish, NewChapter, Person
 from runner.ports import Message, Reply, Tool, ToolCall, ToolResult
 from schemas.prices import Price
@@ -140,6 +140,22 @@ def test_the_same_write_twice_in_one_reply_is_made_once() -> None:
     assert "already made" in answers(start)["c1"]["content"]
 
 
+def test_the_same_destructive_call_twice_in_one_reply_is_asked_about_once() -> None:
+    question = after(agent(), wants(("DROP", {"n": 1}), ("DROP", {"n": 1}))).next(NOW)
+    assert isinstance(question, Person)
+    assert [call.id for call in question.calls] == ["c0"]
+
+
+def test_the_same_read_twice_in_one_reply_is_made_twice() -> None:
+    assert after(agent(), wants(("LOOK", {"q": 1}), ("LOOK", {"q": 1}))).calls == 2
+
+
+def test_a_read_that_the_task_asks_about_does_not_run_along_with_others() -> None:
+    start = heard(agent(tools=Tools(ask=("LOOK",))), wants(("SET", {}), ("LOOK", {})))
+    assert called(start).tool == "SET"
+    assert isinstance(until_ask(start).next(NOW), Person)
+
+
 def test_a_destructive_call_of_a_run_that_can_ask_nobody_is_denied() -> None:
     start = after(replace(agent(), people=False), wants(("DROP", {})))
     assert start.calls == 0
@@ -230,16 +246,31 @@ def test_effect_ids_differ_by_call_and_are_the_same_on_replay() -> None:
     assert len({replace(agent(), seed=seed).seed for seed in "ab"}) == 2
 
 
-def test_a_run_set_back_does_not_make_a_write_that_it_had_planned_before_it_was_reminded() -> None:
+@pytest.mark.parametrize(("state", "told"), [("done", "already made"), ("unknown", "outcome_unknown")])
+def test_a_run_set_back_does_not_make_a_write_that_it_had_planned_before_it_was_reminded(state: Any, told: str) -> None:
     """In its earlier course SEND 1 stood where SEND 2 stands now: the ledger says so once SEND 2 is tried."""
     start = heard(agent(), wants(("SEND", {"n": 2}), ("SEND", {"n": 1}), ("SEND", {"n": 3})))
     first = called(start)
-    made = Effect(id="e", run="r", task="t", tool="SEND", arguments={"n": 1}, state="done", at=datetime.now(UTC))
-    start = start.remembering((made,)).told(ToolResult(first.id, "refused", "Not made: SEND 1 was made here."))
+    made = Effect(id="e", run="r", task="t", tool="SEND", arguments={"n": 1}, state=state, at=datetime.now(UTC))
+    start = start.told(ToolResult(first.id, "refused", "Not made: SEND 1 was made here.")).remembering((made,))
     assert called(start).arguments == {"n": 3}
     start = until_ask(start)
-    assert "already made" in answers(start)["c1"]["content"]
+    assert told in answers(start)["c1"]["content"]
     assert start.calls == 2
+
+
+def test_an_approval_given_before_the_run_was_reminded_makes_nothing_twice() -> None:
+    """The person allowed it to be done; it had been done, and neither of them knew."""
+    start = heard(agent(), wants(("DROP", {"n": 2}), ("DROP", {"n": 1})))
+    question = start.next(NOW)
+    assert isinstance(question, Person)
+    for call in question.calls:
+        start = start.decided(call.effect_id, approve=True)
+    first = called(start)
+    made = Effect(id="e", run="r", task="t", tool="DROP", arguments={"n": 1}, state="done", at=datetime.now(UTC))
+    start = start.told(ToolResult(first.id, "refused", "Not made: DROP 1 was made here.")).remembering((made,))
+    assert isinstance(start.next(NOW), Ask)
+    assert "already made" in answers(start)["c1"]["content"]
 
 
 def test_another_try_knows_of_a_write_that_nobody_could_tell_about() -> None:
@@ -371,7 +402,10 @@ class Course:
         assert len(calls) == 1 or all(call.effect in ("read", "idempotent") for call in calls)
         for call in calls:
             print_ = fingerprint(call.tool, call.arguments)
-            assert call.effect != "destructive" or (is_approved(call) and (call.effect_id, print_) in self.approved)
+            (tool,) = (tool for tool in TOOLS if tool.name == call.tool)
+            if needs_approval(tool, self.agent.task.tools):
+                assert is_approved(call), "nothing that needs a person's word is made without one"
+                assert (call.effect_id, print_) in self.approved
             if call.effect in ("write", "destructive"):
                 assert print_ not in self.settled or self.repeats[print_], "what may have happened is not made again"
                 self.repeats[print_] = 0

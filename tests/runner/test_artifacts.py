@@ -50,14 +50,23 @@ def test_what_is_sealed_shows_nothing_of_its_text(tmp_path: Path) -> None:
     assert name == "run/call.sealed"
 
 
-@pytest.mark.parametrize("other", ["run/other.new.sealed", "other/call.new.sealed", "run/call.old-2025.sealed"])
-def test_what_is_sealed_opens_under_its_own_name_and_key_only(tmp_path: Path, other: str) -> None:
+@pytest.mark.parametrize("other", ["run/other.sealed", "other/call.sealed"])
+def test_what_is_sealed_opens_under_its_own_name_only(tmp_path: Path, other: str) -> None:
     shelf = Artifacts(tmp_path, KEYS)
     name = shelf._keep("run", "call", "text")
     (tmp_path / other).parent.mkdir(exist_ok=True)
     (tmp_path / name).rename(tmp_path / other)
     with pytest.raises(CannotOpen):
         shelf.read(other)
+
+
+@pytest.mark.parametrize("instead", [b"old-2025", b"gone", b"", b"\xff\n"])
+def test_what_is_sealed_opens_with_its_own_key_only(tmp_path: Path, instead: bytes) -> None:
+    shelf = Artifacts(tmp_path, KEYS)
+    file = tmp_path / shelf._keep("run", "call", "text")
+    file.write_bytes(file.read_bytes().replace(b"new", instead, 1))
+    with pytest.raises(CannotOpen):
+        shelf.read("run/call.sealed")
 
 
 def test_what_was_sealed_before_a_new_key_came_is_still_read(tmp_path: Path) -> None:

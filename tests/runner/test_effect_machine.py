@@ -160,7 +160,7 @@ class Effects(RuleBasedStateMachine):
         same = (earlier.tool, earlier.arguments) == (call.tool, call.arguments)
         state: Any = self.world.rows[call.effect_id] if same else "refused"
         self.known |= {each.fingerprint for each in rows if each.state in ("done", "unknown", "running")}
-        self.agent = self.agent.remembering(rows).told(ToolResult(call.id, state, "before"))
+        self.agent = self.agent.told(ToolResult(call.id, state, "before")).remembering(rows)
 
     @precondition(lambda self: self.flying is not None)
     @rule(outcome=OUTCOMES, recorded=st.booleans())

@@ -65,7 +65,7 @@ def test_the_third_time_is_told_so_and_the_fifth_ends_it(times: int) -> None:
 
 def test_what_is_told_names_how_often() -> None:
     ledger = Ledger().wanted(call()).wanted(call()).wanted(call())
-    assert "the same call for the 3" in ledger.refusal(call(), ())
+    assert "asked for 3 times" in ledger.refusal(call(), ())
 
 
 @given(st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from(STATES)), max_size=8))

@@ -13,8 +13,10 @@ from tests.temporal.doubles import Box, Thinker, begin, results_in, says, wants,
 pytestmark = pytest.mark.temporal
 
 
-async def set_back(client: Client, handle: WorkflowHandle[object, RunResult]) -> WorkflowHandle[object, RunResult]:
-    """Reset a run to its first workflow task, as an operator does it."""
+async def set_back(
+    client: Client, handle: WorkflowHandle[object, RunResult], to: int = 0
+) -> WorkflowHandle[object, RunResult]:
+    """Reset a run to one of its workflow tasks, as an operator does it; the first one without `to`."""
     described = await handle.describe()
     first = [
         e.event_id
@@ -25,7 +27,7 @@ async def set_back(client: Client, handle: WorkflowHandle[object, RunResult]) ->
         ResetWorkflowExecutionRequest(
             namespace=client.namespace,
             workflow_execution=WorkflowExecution(workflow_id=handle.id, run_id=described.run_id),
-            workflow_task_finish_event_id=first[0],
+            workflow_task_finish_event_id=first[to],
             reason="test",
             request_id="r",
         )
@@ -33,7 +35,7 @@ async def set_back(client: Client, handle: WorkflowHandle[object, RunResult]) ->
     return client.get_workflow_handle(handle.id, run_id=said.run_id, result_type=RunResult)
 
 
-async def test_the_same_writes_are_not_made_again_and_their_results_are_told(client: Client, unique: str) -> None:
+async def test_the_same_writes_are_not_made_again(client: Client, unique: str) -> None:
     script = (wants("WRITE"), says("Sent."))
     box = Box("sent")
     async with working(client, unique, Thinker(*script), box):
@@ -43,7 +45,8 @@ async def test_the_same_writes_are_not_made_again_and_their_results_are_told(cli
     async with working(client, unique, again, box):
         result = await (await set_back(client, handle)).result()
     assert (result.status, len(box.calls)) == ("succeeded", 1)
-    assert [block["content"] for block in results_in(again)] == ["sent"]
+    (told,) = (block["content"] for block in results_in(again))
+    assert "already made" in told
 
 
 async def test_a_write_worded_anew_is_refused_and_told_what_was_made_instead(client: Client, unique: str) -> None:
@@ -61,3 +64,28 @@ async def test_a_write_worded_anew_is_refused_and_told_what_was_made_instead(cli
     assert "This run was set back" in first
     assert "already made" in second
     assert [effect.state async for effect in effects(client, run=handle.id)] == ["done"]
+
+
+async def test_a_write_made_elsewhere_in_the_new_course_is_not_made_again(client: Client, unique: str) -> None:
+    box = Box("sent", "seen")
+    async with working(client, unique, Thinker(wants("WRITE"), says("Sent.")), box):
+        handle = await begin(client, unique)
+        await handle.result()
+    again = Thinker(wants("READ", prefix="r"), wants("WRITE", prefix="d"), says("It was sent."))
+    async with working(client, unique, again, box):
+        await (await set_back(client, handle)).result()
+    assert [call.tool for call in box.calls] == ["WRITE", "READ"]
+    assert "already made" in results_in(again)[-1]["content"]
+
+
+async def test_so_it_is_if_only_the_end_of_the_run_is_set_back(client: Client, unique: str) -> None:
+    box = Box("seen", "sent", "seen")
+    first = (wants("READ", prefix="r"), wants("WRITE", prefix="d"), says("Sent."))
+    async with working(client, unique, Thinker(*first), box):
+        handle = await begin(client, unique)
+        await handle.result()
+    again = Thinker(wants("IDEMPOTENT", prefix="e"), wants("WRITE", prefix="f"), says("It was sent."))
+    async with working(client, unique, again, box):
+        await (await set_back(client, handle, to=2)).result()  # after the first reply, before the write
+    assert [call.tool for call in box.calls].count("WRITE") == 1
+    assert "already made" in results_in(again)[-1]["content"]
