@@ -112,6 +112,26 @@ def logs(run_id: str, follow: bool, as_json: bool) -> None:
 
 
 @goalfile.command()
+@click.argument("name", metavar="RUN/CALL")
+def artifact(name: str) -> None:
+    """Print a tool's whole result that was too long for a run's history, by the name that the run was told."""
+    from runner.artifacts import Artifacts  # noqa: PLC0415
+    from runner.settings import STATE_FOLDER  # noqa: PLC0415
+    from schemas.sealing import CannotOpen, configured_keys  # noqa: PLC0415
+
+    settings = settings_now()
+    folder = settings.artifacts or Path(STATE_FOLDER, "artifacts")
+    try:
+        kept = Artifacts(folder, configured_keys(config_now(settings), settings.environ)).read(name)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise Failed(f"{name} cannot be read in {folder}: {why}; GOALFILE_ARTIFACTS names the folder") from error
+    except (CannotOpen, ValueError) as error:
+        raise Failed(str(error), 2) from error
+    click.echo(kept)
+
+
+@goalfile.command()
 @click.argument("run_id", metavar="RUN")
 @_JSON
 def retry(run_id: str, as_json: bool) -> None:

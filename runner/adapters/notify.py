@@ -125,7 +125,7 @@ class Channels:
 
 
 class Outbox:
-    """Channels that keep what they are told, in order: for `goalfile dev` and tests. `script` is raised first."""
+    """Channels that keep what they are told, in order: for tests. `script` is raised first."""
 
     def __init__(self, channels: Sequence[str], script: Sequence[Exception] = ()) -> None:
         self.sent: list[tuple[str, Notice]] = []

@@ -8,6 +8,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from runner.adapters.scripted import ScriptedToolkits
+from runner.artifacts import Artifacts
 from runner.equipment import choose_toolkits, is_scripted
 from runner.ports import PermanentError
 from runner.settings import Settings
@@ -103,6 +104,17 @@ def test_a_scripted_model_never_drives_real_tools() -> None:
     settings = Settings(composio_key="k")
     assert is_scripted(settings, Config())
     assert isinstance(choose_toolkits(settings, Config(), scripted=True), ScriptedToolkits)
+
+
+def test_a_result_too_long_for_history_is_read_by_the_name_that_the_run_was_told(
+    goalfile: Goalfile, tmp_path: Path
+) -> None:
+    name = Artifacts(tmp_path / "kept")._keep("run-1", "call-1", "the whole of it")
+    env = {"GOALFILE_ARTIFACTS": "kept"}
+    assert goalfile("artifact", name, env=env).stdout == "the whole of it\n"
+    lost = goalfile("artifact", "run-1/../../secret.txt", env=env)
+    assert (lost.returncode, lost.stdout) == (1, "")
+    assert "GOALFILE_ARTIFACTS names the folder" in lost.stderr
 
 
 @pytest.mark.temporal

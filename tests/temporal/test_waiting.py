@@ -8,6 +8,7 @@ import pytest
 from temporalio.client import Client
 
 from runner.activities import Activities
+from runner.adapters.notify import Outbox
 from runner.opening import Terms
 from runner.pausing import pause_schedule
 from runner.people import open_questions, recheck
@@ -22,18 +23,15 @@ from tests.temporal.doubles import Box, Thinker, begin, says, working
 pytestmark = pytest.mark.temporal
 
 
-class Outbox:
-    """A notifier that keeps what it is given; `troubles` come first, one a try."""
+class Told(Outbox):
+    """One channel, `ops`, that says when it was told; `troubles` come first, one a try."""
 
     def __init__(self, *troubles: Exception) -> None:
-        self.sent: list[tuple[str, Notice]] = []
+        super().__init__(["ops"], troubles)
         self.news = asyncio.Event()
-        self._troubles = list(troubles)
 
     async def send(self, channel: str, notice: Notice) -> None:
-        if self._troubles:
-            raise self._troubles.pop(0)
-        self.sent.append((channel, notice))
+        await super().send(channel, notice)
         self.news.set()
 
 
@@ -49,7 +47,7 @@ async def soon(there: Callable[[], Awaitable[object]]) -> object:
 async def test_a_run_waits_for_a_connection_without_asking_the_model_and_goes_on_with_it(
     client: Client, unique: str
 ) -> None:
-    model, box, outbox = Thinker(says("Done.")), Box(), Outbox()
+    model, box, outbox = Thinker(says("Done.")), Box(), Told()
     box.unconnected = (Missing("box", "https://connect.example/1"),)
     task = Task(goal="x", toolkit=("box",), name=f"t-{unique}", notify=(Notify(to="ops"),))
     activities = Activities(model, box, notifier=outbox, terms=Terms(url="https://goalfile.example"))
@@ -90,7 +88,7 @@ async def test_a_note_is_given_to_the_next_run(client: Client, unique: str) -> N
 
 
 async def test_a_channel_that_is_down_neither_delays_nor_fails_the_run(client: Client, unique: str) -> None:
-    outbox = Outbox(TransientError("down", retry_after=0.2), TransientError("down", retry_after=0.2))
+    outbox = Told(TransientError("down", retry_after=0.2), TransientError("down", retry_after=0.2))
     task = Task(goal="x", name=f"t-{unique}", notify=(Notify(to="ops"),))
     activities = Activities(Thinker(says("Done.")), Box(), notifier=outbox)
     async with make_worker(client, activities, queue=unique, grace=timedelta(seconds=5)):
@@ -103,7 +101,7 @@ async def test_a_schedule_that_fails_the_same_way_again_and_again_is_paused_and_
     client: Client, unique: str
 ) -> None:
     refusal = Reply((), "refusal", Usage())
-    outbox, name = Outbox(), f"t-{unique}"
+    outbox, name = Told(), f"t-{unique}"
     task = Task(goal="x", name=name, cron=("0 0 1 1 *",), notify=(Notify(to="ops"),), overlap="queue")
     schedules = TemporalSchedules(client, unique)
     await schedules.create(name, RunRequest(task=task, source=Source(path="t.yaml", digest="d")), "tests")
