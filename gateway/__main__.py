@@ -10,9 +10,10 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
+
+from schemas.leaving import leave
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -73,10 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threading.Thread(target=_stop_at_end_of_stdin, args=(server,), daemon=True).start()
     name = f"[{asked.host.strip('[]')}]" if ":" in asked.host else asked.host
     print(f"http://{name}:{listener.getsockname()[1]}", flush=True)  # noqa: T201 - the one line of output
-    try:
-        server.run([listener])
-    finally:
-        time.sleep(0.1)  # Temporal's SDK can crash an interpreter that exits while its threads still run
+    server.run([listener])
     return 0
 
 
@@ -122,4 +120,4 @@ def _complain(line: str, code: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -1,25 +1,20 @@
 """`goalfile` and `python -m runner`."""
 
-import sys
-import time
+from typing import NoReturn
+
+from schemas.leaving import leave
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command and exit with its code."""
+    leave(_command)
+
+
+def _command() -> None:
     from runner.cli import goalfile  # noqa: PLC0415 - so that Ctrl-C during import is quiet too
 
-    try:
-        goalfile.main(prog_name="goalfile", standalone_mode=True)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        if "temporalio" in sys.modules:
-            # The SDK's threads can crash an interpreter that exits at once (temporalio/sdk-python#300).
-            time.sleep(0.1)
+    goalfile.main(prog_name="goalfile", standalone_mode=True)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    main()

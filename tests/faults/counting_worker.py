@@ -24,6 +24,7 @@ from runner.ports import Question, Reply
 from runner.settings import read_settings
 from runner.switch import Switch
 from runner.worker import serve
+from schemas.leaving import leave
 from schemas.run import Usage
 from tests.standins.counting_tools import ADD, CountingTools
 
@@ -69,4 +70,4 @@ async def work(env: Mapping[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(work(os.environ))
+    leave(lambda: asyncio.run(work(os.environ)))
