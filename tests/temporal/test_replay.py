@@ -9,6 +9,8 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from runner.making import MakeEffect
+from runner.telling import TellPeople
 from runner.worker import sandbox
 from runner.workflow import RunTask
 
@@ -16,16 +18,21 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 
 
 def replayer() -> Replayer:
-    return Replayer(workflows=[RunTask], data_converter=pydantic_data_converter, workflow_runner=sandbox())
+    return Replayer(
+        workflows=[RunTask, MakeEffect, TellPeople], data_converter=pydantic_data_converter, workflow_runner=sandbox()
+    )
 
 
 def test_there_are_histories() -> None:
-    assert len(HISTORIES) >= 13
+    assert len(HISTORIES) >= 22
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_history_replays(path: Path) -> None:
-    await replayer().replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))
+    said = path.read_text()
+    (begin, *_) = json.loads(said)["events"]
+    own_id = begin["workflowExecutionStartedEventAttributes"]["workflowId"]  # what a run starts is named after it
+    await replayer().replay_workflow(WorkflowHistory.from_json(own_id, said))
 
 
 async def test_a_history_that_this_code_cannot_have_made_is_refused() -> None:
