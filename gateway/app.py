@@ -7,10 +7,11 @@ from fastapi import FastAPI
 
 from gateway import api, dashboard
 from gateway.catalog import Names
+from gateway.door import Door
 from gateway.guard import Guard
 from gateway.problems import install_problems
 from gateway.runs import Runs
-from gateway.temporal import Connect
+from gateway.temporal import Connect, Connection
 from schemas import wire
 
 
@@ -27,12 +28,14 @@ def create_app(connect: Connect, *, queue: str = wire.QUEUE, names: Names | None
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.runs = Runs(connect, queue)
+    app.state.temporal = Connection(connect)
+    app.state.runs = Runs(app.state.temporal, queue)
     app.state.names = names or Names()
     app.state.page = dashboard.Page(app.state.runs)
     app.include_router(api.v1)
     app.include_router(api.health)
     app.include_router(dashboard.router)
     install_problems(app)
+    app.add_middleware(Door)
     app.add_middleware(Guard)
     return app

@@ -69,6 +69,13 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, no failure of 
         self.errors, self.names = list(errors), list(names)
 
 
+class NotAllowed(Refusal):
+    """Whoever asks may not do this."""
+
+    status, word, title = 403, "not-allowed", "You may not do this"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}
+
+
 class RunNotFound(Refusal):
     """No run of ours has this id."""
 

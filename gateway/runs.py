@@ -32,7 +32,7 @@ from temporalio.service import RPCError
 
 from gateway.problems import BadInputs, RunEnded, RunNotFound, TaskNotFound, TaskUnreadable
 from gateway.syncs import sync_statuses
-from gateway.temporal import CALL, SIDE_BY_SIDE, UNREADABLE, Connect, Connection, is_missing
+from gateway.temporal import CALL, SIDE_BY_SIDE, UNREADABLE, Connection, is_missing
 from gateway.views import (
     NOBODY_ANSWERS,
     Closed,
@@ -70,8 +70,8 @@ _CLOSED: dict[WorkflowExecutionStatus | None, Closed] = {
 class Runs:
     """What can be asked about runs, tasks and their sync. Methods raise `gateway.problems.Refusal`."""
 
-    def __init__(self, connect: Connect, queue: str = wire.QUEUE) -> None:
-        self._temporal, self._queue = Connection(connect), queue
+    def __init__(self, temporal: Connection, queue: str = wire.QUEUE) -> None:
+        self._temporal, self._queue = temporal, queue
         self._read: dict[str, tuple[str, Task]] = {}  # schedule id -> digest, the task that has it
 
     async def check_ready(self) -> None:

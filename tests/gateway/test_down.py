@@ -12,7 +12,7 @@ from temporalio.client import Client
 from gateway.app import create_app
 from gateway.problems import Refusal
 from gateway.runs import Runs
-from gateway.temporal import connector
+from gateway.temporal import Connection, connector
 from schemas import wire
 from tests.gateway.conftest import http_to, start_temporal
 
@@ -118,7 +118,7 @@ async def test_a_namespace_that_is_missing_is_no_missing_run() -> None:
     environment = await start_temporal()
     try:
         address = environment.client.service_client.config.target_host
-        runs = Runs(connector({"target_host": address, "namespace": "elsewhere"}), wire.QUEUE)
+        runs = Runs(Connection(connector({"target_host": address, "namespace": "elsewhere"})), wire.QUEUE)
         for ask in (runs.check_ready(), runs.get("hello-1"), runs.recent(1)):
             with pytest.raises(Refusal, match="TEMPORAL_NAMESPACE") as refused:
                 await ask

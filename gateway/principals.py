@@ -1,0 +1,80 @@
+"""Who asks, and what they may do: decided once for a request, asked everywhere by the same two functions.
+
+Pure but for the dependency that a route declares. It knows nothing of tokens; how a principal is proven is
+`gateway.door`'s. Ownership is equality of a stored mark, never a part of an id.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from fastapi import Depends, Request
+
+from gateway.problems import NotAllowed
+
+Scope = Literal[
+    "runs:read",
+    "runs:write",
+    "goals:write",
+    "tasks:read",
+    "tasks:write",
+    "approvals:read",
+    "approvals:write",
+    "metrics:read",
+    "admin",
+]
+"""What one may do. `runs:write` starts tasks, `goals:write` also goals that have no file; `admin` is all of it,
+for everybody's runs: without it a principal sees and touches its own runs only."""
+SCOPES: frozenset[str] = frozenset(get_args(Scope))
+
+
+@dataclass(frozen=True)
+class Principal:
+    """One who asks. `name` is for people and logs, `mark` for comparison."""
+
+    name: str
+    mark: str
+    """What is stored with a run that it starts; empty only for whoever sits at a gateway without authentication."""
+    scopes: frozenset[str] = frozenset()
+    run_as: tuple[str, ...] | None = None
+    """Composio users that its own goals may name; None means any."""
+
+    def may(self, scope: Scope) -> bool:
+        """Whether it may do this at all."""
+        return scope in self.scopes or "admin" in self.scopes
+
+    def owns(self, mark: str) -> bool:
+        """Whether a run that carries this mark (empty: nobody's, such as a schedule's) is its to see and touch."""
+        return "admin" in self.scopes or (bool(mark) and mark == self.mark)
+
+
+LOCAL = Principal("", "", SCOPES)
+"""Whoever asks a gateway that serves this machine only and asks nobody who they are."""
+
+
+def mark_of(issuer: str, subject: str) -> str:
+    """What is stored of a principal: tells it from every other, and does not tell who it is.
+
+    Lengths are part of it, so that no two pairs run together.
+    """
+    said = f"{len(issuer)}:{issuer}{len(subject)}:{subject}"
+    return "by-" + hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def principal_of(request: Request) -> Principal:
+    """Who asks, as the door found out. A request that came around the door is a fault of ours."""
+    return cast("Principal", request.scope["state"]["principal"])
+
+
+def needs(scope: Scope) -> Callable[[Request], Principal]:
+    """A dependency: the principal, if it may do this; NotAllowed otherwise."""
+
+    def allowed(request: Request) -> Principal:
+        principal = principal_of(request)
+        if not principal.may(scope):
+            raise NotAllowed(f"This needs the scope `{scope}`, which you do not have.")
+        return principal
+
+    allowed.scope = scope  # type: ignore[attr-defined]  # what a test reads of each route
+    return Depends(allowed)
