@@ -1,30 +1,40 @@
-"""The routes under /v1 and the two health checks: read a request strictly, ask `runs` or `catalog`, answer.
+"""The routes about runs and tasks, and the two health checks: read a request strictly, ask, answer.
 
 No route talks to Temporal itself, and none writes a task: git is the source.
 """
 
 import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from gateway.catalog import Names
-from gateway.problems import RESPONSES
+from gateway.listing import Wanted
+from gateway.ownership import Owned
+from gateway.principals import Principal, needs
+from gateway.problems import RESPONSES, BadInputs, BadQuery
 from gateway.runs import Runs
+from gateway.syncs import sync_statuses
+from gateway.tasks import Tasks
 from gateway.views import RunList, RunView, SyncList, TaskList
 from schemas.catalog import Catalog
-from schemas.duration import Duration
-from schemas.run import RunRequest
+from schemas.duration import Duration, parse_duration
+from schemas.inputs import settle_inputs
+from schemas.run import RunRequest, Status
 from schemas.task import Limits, Task, Texts, Tools
-
-MAX_GOAL = 20_000
-"""Characters of a goal."""
 
 
 def runs_of(request: Request) -> Runs:
-    """The app's one way to Temporal."""
+    """The app's one way to runs."""
     return request.app.state.runs
+
+
+def tasks_of(request: Request) -> Tasks:
+    """The app's one way to tasks."""
+    return request.app.state.tasks
 
 
 def names_of(request: Request) -> Names:
@@ -33,11 +43,12 @@ def names_of(request: Request) -> Names:
 
 
 Here = Annotated[Runs, Depends(runs_of)]
-RunId = Annotated[str, Path(description="The id in the Location of the run's start")]
+Known = Annotated[Tasks, Depends(tasks_of)]
+Named = Annotated[Names, Depends(names_of)]
 
 
 class Strict(BaseModel):
-    """Part of a request body: an unknown key is an error, and so is what JSON cannot carry further."""
+    """A request body: an unknown key is an error, and so is what JSON cannot carry further."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -56,6 +67,9 @@ class Given(Strict):
     """What a run of a known task may be given."""
 
     inputs: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
+
+
+MAX_GOAL = 20_000
 
 
 class AdHocTools(Strict):
@@ -97,54 +111,104 @@ class AdHoc(Strict):
         return RunRequest(task=task, inputs=self.inputs, trigger="http")
 
 
+@dataclass
+class Asked:
+    """Which runs a list is to hold, and which part of it."""
+
+    task: Annotated[str | None, Query(max_length=63, description="Only runs of this task")] = None
+    status: Annotated[Status | None, Query(description="Only runs of this status")] = None
+    label: Annotated[
+        str | None, Query(max_length=200, pattern=r"^[^=]+=", description="Only runs of tasks with it: `name=value`")
+    ] = None
+    since: Annotated[
+        str | None, Query(max_length=40, description="Started since then: `2026-11-28T06:00:00Z`, or `24h` ago")
+    ] = None
+    limit: Annotated[int, Query(ge=1, le=200)] = 50
+    cursor: Annotated[str | None, Query(max_length=2_000, description="`next_cursor` of the part before")] = None
+
+
 v1 = APIRouter(prefix="/v1", responses=RESPONSES)
 health = APIRouter(responses=RESPONSES)
+Starter = Annotated[Principal, needs("runs:write")]
+Reader = Annotated[Principal, needs("runs:read")]
+OfTasks = Annotated[Principal, needs("tasks:read")]
 
 
 @v1.post("/tasks/{name}/runs", operation_id="tasks_run", status_code=202, tags=["runs"])
-async def run_task(name: str, response: Response, runs: Here, given: Annotated[Given | None, Body()] = None) -> RunView:
+async def run_task(
+    name: str, tasks: Known, _: Starter, response: Response, runs: Here, given: Annotated[Given | None, Body()] = None
+) -> RunView:
     """Start a run of a task, now, whatever its schedule says."""
-    return _accepted(response, await runs.start_task(name, (given or Given()).inputs))
+    known = await tasks.known(name)
+    try:
+        inputs = settle_inputs(known.task, (given or Given()).inputs)
+    except RecursionError:
+        raise BadInputs("an input is nested too deeply") from None
+    except ValueError as error:
+        raise BadInputs(str(error)) from None
+    return _accepted(response, (await runs.start(known.model_copy(update={"inputs": inputs, "trigger": "http"})))[0])
 
 
 @v1.post("/runs", operation_id="runs_create", status_code=202, tags=["runs"])
-async def create_run(wanted: AdHoc, response: Response, runs: Here) -> RunView:
-    """Start a run of a goal that has no file."""
-    return _accepted(response, await runs.start(wanted.request()))
+async def create_run(
+    wanted: AdHoc, response: Response, runs: Here, _: Annotated[Principal, needs("goals:write")]
+) -> RunView:
+    """Start a run of a goal that has no file. The body is a task file's, as JSON or YAML, without a schedule."""
+    return _accepted(response, (await runs.start(wanted.request()))[0])
 
 
 @v1.get("/runs", operation_id="runs_list", tags=["runs"])
-async def list_runs(runs: Here, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> RunList:
-    """Runs, newest first: those still going, then those that ended last. Ask for one to see its steps."""
-    return RunList(data=await runs.recent(limit))
+async def list_runs(runs: Here, tasks: Known, who: Reader, asked: Annotated[Asked, Depends()]) -> RunList:
+    """Runs: those still going, newest first; then those that ended, the latest end first. One alone has its steps."""
+    names = None if asked.label is None else await tasks.labelled(*asked.label.split("=", 1))
+    if asked.task is not None:
+        names = (asked.task,) if names is None or asked.task in names else ()
+    if names is not None and not names:
+        return RunList(data=())
+    mark = None if who.may("admin") else who.mark
+    try:
+        return await runs.list(Wanted(names, asked.status, _instant(asked.since), mark), asked.limit, asked.cursor)
+    except ValueError:
+        raise BadQuery("`task` is no task's name.") from None
 
 
 @v1.get("/runs/{run_id}", operation_id="runs_get", tags=["runs"])
-async def get_run(run_id: RunId, runs: Here) -> RunView:
+async def get_run(execution: Owned, runs: Here, _: Reader) -> RunView:
     """How far one run is, or how it ended."""
-    return await runs.get(run_id)
+    return await runs.view(execution)
 
 
 @v1.post("/runs/{run_id}/cancel", operation_id="runs_cancel", status_code=202, tags=["runs"])
-async def cancel_run(run_id: RunId, response: Response, runs: Here) -> RunView:
+async def cancel_run(execution: Owned, runs: Here, _: Starter, response: Response) -> RunView:
     """Ask a run to stop; ask for the run to see when it did."""
-    return _accepted(response, await runs.cancel(run_id))
+    response.headers["Location"] = f"/v1/runs/{execution.id}"
+    return await runs.cancel(execution)
+
+
+@v1.post("/runs/{run_id}/retry", operation_id="runs_retry", status_code=201, tags=["runs"])
+async def retry_run(execution: Owned, runs: Here, who: Starter, response: Response) -> RunView:
+    """Start an ended run once more, as its task was then. It is another run, and makes its writes again."""
+    wanted = await runs.request_of(execution)
+    if not wanted.source.path:
+        who.require("goals:write")
+    return _accepted(response, (await runs.start(wanted))[0])
 
 
 @v1.get("/tasks", operation_id="tasks_list", tags=["tasks"])
-async def list_tasks(runs: Here) -> TaskList:
+async def list_tasks(tasks: Known, _: OfTasks) -> TaskList:
     """Every task the server knows, by name."""
-    return TaskList(data=await runs.tasks())
+    return TaskList(data=await tasks.all())
 
 
 @v1.get("/sync", operation_id="sync_list", tags=["tasks"])
-async def list_syncs(runs: Here) -> SyncList:
+async def list_syncs(request: Request, _: OfTasks) -> SyncList:
     """What every sync source last saw and did, by owner. Empty before the first sync."""
-    return SyncList(data=await runs.syncs())
+    async with request.app.state.temporal.ask() as client:
+        return SyncList(data=await sync_statuses(client))
 
 
 @v1.get("/catalog", operation_id="catalog_get", tags=["tasks"])
-async def get_catalog(names: Annotated[Names, Depends(names_of)]) -> Catalog:
+async def get_catalog(names: Named, _: OfTasks) -> Catalog:
     """What task files may name here. It is answered without Temporal, and without Composio too."""
     return await names.catalog()
 
@@ -160,6 +224,22 @@ async def ready(runs: Here) -> dict[str, str]:
     """Whether Temporal answers, so that runs can be started and seen."""
     await runs.check_ready()
     return {"status": "ready"}
+
+
+def _instant(since: str | None) -> datetime | None:
+    """A point in time as a caller writes it: RFC 3339, or how long ago."""
+    if since is None:
+        return None
+    try:
+        ago: timedelta = parse_duration(since)
+        return datetime.now(UTC) - ago
+    except (ValueError, OverflowError):
+        pass
+    try:
+        at = datetime.fromisoformat(since)
+        return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise BadQuery("`since` is neither a time such as 2026-11-28T06:00:00Z nor a duration such as 24h.") from None
 
 
 def _accepted(response: Response, view: RunView) -> RunView:

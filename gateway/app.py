@@ -11,6 +11,7 @@ from gateway.door import Door
 from gateway.guard import Guard
 from gateway.problems import install_problems
 from gateway.runs import Runs
+from gateway.tasks import Tasks
 from gateway.temporal import Connect, Connection
 from schemas import wire
 
@@ -30,8 +31,9 @@ def create_app(connect: Connect, *, queue: str = wire.QUEUE, names: Names | None
     )
     app.state.temporal = Connection(connect)
     app.state.runs = Runs(app.state.temporal, queue)
+    app.state.tasks = Tasks(app.state.temporal)
     app.state.names = names or Names()
-    app.state.page = dashboard.Page(app.state.runs)
+    app.state.page = dashboard.Page(app.state.tasks, app.state.runs)
     app.include_router(api.v1)
     app.include_router(api.health)
     app.include_router(dashboard.router)

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.problems import Unreachable
 from gateway.runs import Runs
+from gateway.tasks import Tasks
 from gateway.views import RunView, TaskView
 
 HERE = Path(__file__).parent
@@ -75,8 +76,8 @@ class Glance:
 class Page:
     """The page and the one look behind it that everybody who has it open shares."""
 
-    def __init__(self, runs: Runs) -> None:
-        self._runs = runs
+    def __init__(self, tasks: Tasks, runs: Runs) -> None:
+        self._tasks, self._runs = tasks, runs
         self._glance, self._until = Glance(), 0.0
         self._looking = asyncio.Lock()
         templates = Environment(
@@ -105,7 +106,7 @@ class Page:
             clock_now = asyncio.get_running_loop().time()
             if clock_now >= self._until:
                 try:
-                    tasks, runs = await asyncio.gather(self._runs.tasks(), self._runs.recent(RUNS_SHOWN))
+                    tasks, runs = await asyncio.gather(self._tasks.all(), self._runs.recent(RUNS_SHOWN))
                     self._glance = Glance(tasks, runs)
                 except Unreachable as refusal:
                     self._glance = Glance(trouble=str(refusal))

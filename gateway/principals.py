@@ -44,6 +44,11 @@ class Principal:
         """Whether it may do this at all."""
         return scope in self.scopes or "admin" in self.scopes
 
+    def require(self, scope: Scope) -> None:
+        """Raise NotAllowed unless it may."""
+        if not self.may(scope):
+            raise NotAllowed(f"This needs the scope `{scope}`, which you do not have.")
+
     def owns(self, mark: str) -> bool:
         """Whether a run that carries this mark (empty: nobody's, such as a schedule's) is its to see and touch."""
         return "admin" in self.scopes or (bool(mark) and mark == self.mark)
@@ -72,8 +77,7 @@ def needs(scope: Scope) -> Callable[[Request], Principal]:
 
     def allowed(request: Request) -> Principal:
         principal = principal_of(request)
-        if not principal.may(scope):
-            raise NotAllowed(f"This needs the scope `{scope}`, which you do not have.")
+        principal.require(scope)
         return principal
 
     allowed.scope = scope  # type: ignore[attr-defined]  # what a test reads of each route

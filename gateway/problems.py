@@ -88,6 +88,30 @@ class TaskNotFound(Refusal):
     status, word, title = 404, "unknown-task", "No such task"
 
 
+class RunGoesOn(Refusal):
+    """The run has not ended, so it cannot be tried again."""
+
+    status, word, title = 409, "run-goes-on", "The run has not ended"
+
+
+class OtherRequest(Refusal):
+    """The idempotency key stands for another request."""
+
+    status, word, title = 422, "key-used", "The Idempotency-Key was used for another request"
+
+
+class BadQuery(Refusal):
+    """A parameter of a list cannot be what it says."""
+
+    status, word, title = 400, "bad-query", "The list cannot be asked for so"
+
+
+class BadCursor(Refusal):
+    """A list does not go on from there."""
+
+    status, word, title = 400, "bad-cursor", "The cursor cannot be used"
+
+
 class RunEnded(Refusal):
     """The run cannot be cancelled any more."""
 

@@ -62,14 +62,14 @@ class Connection:
         self._connecting = asyncio.Lock()
 
     @asynccontextmanager
-    async def ask(self, doubt: str = "") -> AsyncGenerator[Client]:
-        """A client for one answer. Temporal's errors leave as refusals.
+    async def ask(self, doubt: str = "", patience: float = PATIENCE) -> AsyncGenerator[Client]:
+        """A client for one answer, of at most so many seconds. Temporal's errors leave as refusals.
 
         `doubt` is what to say when nobody knows whether a call that changes something arrived.
         """
         sent = False
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 client = await self._connected()
                 sent = True
                 yield client

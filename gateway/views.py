@@ -11,7 +11,7 @@ from typing import Literal, cast, get_args
 
 from pydantic import JsonValue
 
-from schemas.run import ENDED, Progress, RunResult, Status, Step, Usage
+from schemas.run import ENDED, Progress, RunResult, Status, Step, Usage, Waiting
 from schemas.sync_status import SyncStatus
 from schemas.task import Task
 from schemas.value import Value
@@ -33,6 +33,9 @@ class Execution:
     ended_at: datetime | None = None
     closed: Closed | None = None
     scheduled: bool = False
+    mark: str = ""
+    """Of the principal who started it over HTTP; empty: a schedule, or somebody at the command line."""
+    waiting: tuple[Waiting, ...] = ()
 
 
 class RunView(Value):
@@ -55,6 +58,8 @@ class RunView(Value):
     summary: str = ""
     output: JsonValue = None
     cost_usd: float | None = None
+    waiting: tuple[Waiting, ...] = ()
+    """What it waits for a person to do."""
 
 
 class TaskView(Value):
@@ -68,9 +73,10 @@ class TaskView(Value):
 
 
 class RunList(Value):
-    """A list of runs. An object, so that a cursor can stand beside them one day."""
+    """A part of the list of runs; without `next_cursor` it is the last part."""
 
     data: tuple[RunView, ...]
+    next_cursor: str | None = None
 
 
 class TaskList(Value):
@@ -109,6 +115,7 @@ def view_from_outside(execution: Execution, reason: str = "") -> RunView:
         trigger="schedule" if execution.scheduled else None,
         started_at=execution.started_at,
         ended_at=execution.ended_at,
+        waiting=execution.waiting if status == "waiting" else (),
     )
 
 
@@ -122,6 +129,8 @@ def view_while_alive(execution: Execution, progress: Progress) -> RunView:
         calls=progress.calls,
         usage=progress.usage,
         steps=progress.steps,
+        cost_usd=progress.cost_usd,
+        waiting=progress.waiting,
     )
 
 
@@ -159,12 +168,17 @@ def view_of_task(name: str, task: Task | None, *, paused: bool, slots: Sequence[
     )
 
 
-def newest_first(views: Sequence[RunView]) -> tuple[RunView, ...]:
-    """Runs by start, newest first; of two with one id (a run that was reset) the newer one."""
+def each_once(views: Sequence[RunView]) -> tuple[RunView, ...]:
+    """Runs in their order; of two with one id (a run that was reset) the first, which is the living or later one."""
     kept: dict[str, RunView] = {}
-    for view in sorted(views, key=lambda view: (view.started_at, view.id), reverse=True):
+    for view in views:
         kept.setdefault(view.id, view)
     return tuple(kept.values())
+
+
+def newest_first(views: Sequence[RunView]) -> tuple[RunView, ...]:
+    """Runs by start, newest first; of two with one id the newer one."""
+    return each_once(sorted(views, key=lambda view: (view.started_at, view.id), reverse=True))
 
 
 def _updated(view: RunView, **said: object) -> RunView:

@@ -35,10 +35,14 @@ RECHECK = "recheck"
 WAITING = "waiting"
 """Memo of a run: what it waits for, a list of Waiting. Readable without a worker."""
 
+ASKED = "asked"
+"""Memo of a run that was started under an idempotency key: a digest of what was asked."""
+
 STOP_SWITCH = "goalfile-stop"
 """Id of the schedule that is there while a person has stopped everything. It starts nothing."""
 
 # Keyword search attributes. SQL visibility stores have ten Keyword slots per namespace: these are all.
+# The owner of a schedule is a source of task files; that of a run the mark of whoever started it over HTTP.
 OWNER = "GoalfileOwner"
 TASK = "GoalfileTask"
 DIGEST = "GoalfileDigest"
@@ -81,6 +85,11 @@ def run_id(task_name: str, at: datetime, unique: str) -> str:
     A scheduled run is named by Temporal: task name and slot, `hello-2026-11-22T09:00:00Z`.
     """
     return f"{task_name or AD_HOC}-{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{unique}"
+
+
+def keyed_run_id(mark: str, key: str) -> str:
+    """The id of a run that is started under an idempotency key: one for each principal and key, for any task."""
+    return "keyed-" + hashlib.sha256(f"{len(mark)}:{mark}{key}".encode()).hexdigest()[:32]
 
 
 def digest(task: Task, path: str) -> str:

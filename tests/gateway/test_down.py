@@ -119,7 +119,7 @@ async def test_a_namespace_that_is_missing_is_no_missing_run() -> None:
     try:
         address = environment.client.service_client.config.target_host
         runs = Runs(Connection(connector({"target_host": address, "namespace": "elsewhere"})), wire.QUEUE)
-        for ask in (runs.check_ready(), runs.get("hello-1"), runs.recent(1)):
+        for ask in (runs.check_ready(), runs.look("hello-1"), runs.recent(1)):
             with pytest.raises(Refusal, match="TEMPORAL_NAMESPACE") as refused:
                 await ask
             assert refused.value.status == 503

@@ -16,12 +16,12 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 class Shown:
-    """Stands where the server's runs would be."""
+    """Stands where the server's tasks and runs would be."""
 
     def __init__(self, tasks: tuple[TaskView, ...] = (), runs: tuple[RunView, ...] = ()) -> None:
         self._tasks, self._runs, self.looks = tasks, runs, 0
 
-    async def tasks(self) -> tuple[TaskView, ...]:
+    async def all(self) -> tuple[TaskView, ...]:
         self.looks += 1
         return self._tasks
 
@@ -42,7 +42,7 @@ class Text(HTMLParser):
 
 
 async def read(shown: Shown) -> Text:
-    html, _ = await Page(shown).render(NOON)  # type: ignore[arg-type]
+    html, _ = await Page(shown, shown).render(NOON)  # type: ignore[arg-type]
     text = Text()
     text.feed(html)
     text.said = re.sub(r"\s+", " ", text.said)
@@ -108,7 +108,7 @@ async def test_what_a_task_says_is_text_and_never_markup(said: str) -> None:
 
 async def test_everybody_who_has_the_page_open_shares_one_look() -> None:
     shown = Shown()
-    page = Page(shown)  # type: ignore[arg-type]
+    page = Page(shown, shown)  # type: ignore[arg-type]
     for _ in range(5):
         await page.render(NOON)
     assert shown.looks == 1
