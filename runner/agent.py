@@ -236,6 +236,8 @@ class Agent:
                 return self.failed("the model ended twice without an answer")
             case "pause_turn" if self.pauses < PAUSES_AT_MOST:
                 return replace(self, pauses=self.pauses + 1)
+            case "pause_turn":
+                return self.failed(f"the model paused {PAUSES_AT_MOST + 1} times in a row and did not go on")
             case "refusal":
                 why = f": {reply.explanation}" if reply.explanation else ""
                 return replace(self, end=Finish("failed", f"the model refused{why}", reply.text))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import budget
-from runner.agent import RECORDED, Agent
+from runner.agent import PAUSES_AT_MOST, RECORDED, Agent
 from runner.effects import fingerprint, is_approved, needs_approval
 from runner.moves import Ask, Calls, Finish, NewChapter, Person
 from runner.ports import Message, Reply, Tool, ToolCall, ToolResult
@@ -222,6 +222,16 @@ def test_a_paused_turn_goes_on_without_a_word_from_us() -> None:
     ask = after(agent(), says("searching", "pause_turn")).next(NOW)
     assert isinstance(ask, Ask)
     assert ask.new == ()
+
+
+def test_a_model_that_only_pauses_is_not_asked_for_ever() -> None:
+    paused = agent()
+    for _ in range(PAUSES_AT_MOST):
+        paused = after(paused, says("searching", "pause_turn"))
+        assert isinstance(paused.next(NOW), Ask)
+    end = after(paused, says("searching", "pause_turn")).next(NOW)
+    assert isinstance(end, Finish)
+    assert (end.outcome, "paused" in end.reason) == ("failed", True)
 
 
 @pytest.mark.parametrize(
