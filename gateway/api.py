@@ -27,17 +27,17 @@ from schemas.run import RunRequest, Status
 from schemas.task import Limits, Task, Texts, Tools
 
 
-def runs_of(request: Request) -> Runs:
+async def runs_of(request: Request) -> Runs:
     """The app's one way to runs."""
     return request.app.state.runs
 
 
-def tasks_of(request: Request) -> Tasks:
+async def tasks_of(request: Request) -> Tasks:
     """The app's one way to tasks."""
     return request.app.state.tasks
 
 
-def names_of(request: Request) -> Names:
+async def names_of(request: Request) -> Names:
     """What task files may name on this server."""
     return request.app.state.names
 

@@ -5,9 +5,8 @@ Pure but for the dependency that a route declares. It knows nothing of tokens; h
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from fastapi import Depends, Request
 
@@ -72,10 +71,14 @@ def principal_of(request: Request) -> Principal:
     return cast("Principal", request.scope["state"]["principal"])
 
 
-def needs(scope: Scope) -> Callable[[Request], Principal]:
-    """A dependency: the principal, if it may do this; NotAllowed otherwise."""
+def needs(scope: Scope) -> Any:
+    """A dependency: the principal, if it may do this; NotAllowed otherwise.
 
-    def allowed(request: Request) -> Principal:
+    It is asynchronous, like all of ours: FastAPI would run another kind in a thread, and a thread costs a
+    request more than all else that is done here.
+    """
+
+    async def allowed(request: Request) -> Principal:
         principal = principal_of(request)
         principal.require(scope)
         return principal

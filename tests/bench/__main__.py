@@ -6,8 +6,8 @@ The machine may be noisy, so absolute times only orient; a side is measured in t
 
 import importlib
 import sys
-import time
 
+from schemas.leaving import leave
 from tests.bench.ratio import Ratio
 
 NAMES = (
@@ -21,6 +21,9 @@ NAMES = (
     "kill_to_next_step",
     "waiting",
     "sync",
+    "dispatch",
+    "overload",
+    "refusals",
 )
 
 
@@ -37,5 +40,4 @@ def main(wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
-    time.sleep(0.2)  # Temporal's SDK can crash an interpreter that exits at once
+    leave(lambda: main(sys.argv[1:]))
