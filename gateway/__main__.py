@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from gateway.app import create_app  # noqa: PLC0415
     from gateway.catalog import Names, Toolkits  # noqa: PLC0415
+    from gateway.preflight import Preflight  # noqa: PLC0415
     from gateway.settings import SettingsError, settings_from_environment  # noqa: PLC0415
     from gateway.temporal import connector  # noqa: PLC0415
     from schemas.redaction import quiet_secrets  # noqa: PLC0415
@@ -57,9 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), 2)
     toolkits = Toolkits(settings.composio_key, settings.composio_url) if settings.composio_key else None
     names = Names(settings.config, toolkits)
+    app = create_app(
+        connector(settings.temporal, settings.keys),
+        queue=settings.queue,
+        names=names,
+        preflight=Preflight(settings.composio_key, settings.composio_url, settings.run_as),
+    )
     server = Server(
         Config(
-            create_app(connector(settings.temporal, settings.keys), queue=settings.queue, names=names),
+            app,
             lifespan="off",
             ws="none",
             log_level="warning",

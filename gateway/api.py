@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
+from gateway.adhoc import GOAL_SCHEMA, read_goal
 from gateway.catalog import Names
+from gateway.dispatch import Dispatching
 from gateway.listing import Wanted
 from gateway.ownership import Owned
 from gateway.principals import Principal, needs
@@ -21,10 +23,9 @@ from gateway.syncs import sync_statuses
 from gateway.tasks import Tasks
 from gateway.views import RunList, RunView, SyncList, TaskList
 from schemas.catalog import Catalog
-from schemas.duration import Duration, parse_duration
+from schemas.duration import parse_duration
 from schemas.inputs import settle_inputs
-from schemas.run import RunRequest, Status
-from schemas.task import Limits, Task, Texts, Tools
+from schemas.run import Status
 
 
 async def runs_of(request: Request) -> Runs:
@@ -69,48 +70,6 @@ class Given(Strict):
     inputs: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 
-MAX_GOAL = 20_000
-
-
-class AdHocTools(Strict):
-    """Globs over tool names; deny beats allow."""
-
-    allow: Texts = Tools().allow
-    deny: Texts = ()
-
-
-class AdHocLimits(Strict):
-    """What the run may use; reaching a limit stops it with what it has."""
-
-    turns: Annotated[int, Field(ge=1)] = Limits().turns
-    timeout: Duration = Limits().timeout
-    tokens: Annotated[int, Field(ge=1)] | None = None
-
-
-class AdHoc(Strict):
-    """A run without a task file. As in files, what this release does not keep yet is an unknown key."""
-
-    goal: str = Field(min_length=1, max_length=MAX_GOAL)
-    toolkit: Texts = ()
-    tools: AdHocTools = AdHocTools()
-    limits: AdHocLimits = AdHocLimits()
-    model: str | None = None
-    run_as: str | None = None
-    inputs: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue], description="Values, not schemas")
-
-    @field_validator("goal")
-    @classmethod
-    def _said(cls, goal: str) -> str:
-        if not goal.strip():
-            raise ValueError("a goal is prose that says what is wanted")
-        return goal
-
-    def request(self) -> RunRequest:
-        """The run that this asks for."""
-        task = Task.model_validate(self.model_dump(exclude={"inputs"}))
-        return RunRequest(task=task, inputs=self.inputs, trigger="http")
-
-
 @dataclass
 class Asked:
     """Which runs a list is to hold, and which part of it."""
@@ -136,7 +95,7 @@ OfTasks = Annotated[Principal, needs("tasks:read")]
 
 @v1.post("/tasks/{name}/runs", operation_id="tasks_run", status_code=202, tags=["runs"])
 async def run_task(
-    name: str, tasks: Known, _: Starter, response: Response, runs: Here, given: Annotated[Given | None, Body()] = None
+    _: Starter, name: str, tasks: Known, dispatch: Dispatching, given: Annotated[Given | None, Body()] = None
 ) -> RunView:
     """Start a run of a task, now, whatever its schedule says."""
     known = await tasks.known(name)
@@ -146,19 +105,20 @@ async def run_task(
         raise BadInputs("an input is nested too deeply") from None
     except ValueError as error:
         raise BadInputs(str(error)) from None
-    return _accepted(response, (await runs.start(known.model_copy(update={"inputs": inputs, "trigger": "http"})))[0])
+    return await dispatch.start(known.model_copy(update={"inputs": inputs, "trigger": "http"}))
 
 
-@v1.post("/runs", operation_id="runs_create", status_code=202, tags=["runs"])
+@v1.post("/runs", operation_id="runs_create", status_code=202, tags=["runs"], openapi_extra=GOAL_SCHEMA)
 async def create_run(
-    wanted: AdHoc, response: Response, runs: Here, _: Annotated[Principal, needs("goals:write")]
+    who: Annotated[Principal, needs("goals:write")], request: Request, names: Named, dispatch: Dispatching
 ) -> RunView:
     """Start a run of a goal that has no file. The body is a task file's, as JSON or YAML, without a schedule."""
-    return _accepted(response, (await runs.start(wanted.request()))[0])
+    wanted = await read_goal(await request.body(), request.headers.get("content-type", ""), names, who)
+    return await dispatch.start(wanted)
 
 
 @v1.get("/runs", operation_id="runs_list", tags=["runs"])
-async def list_runs(runs: Here, tasks: Known, who: Reader, asked: Annotated[Asked, Depends()]) -> RunList:
+async def list_runs(who: Reader, runs: Here, tasks: Known, asked: Annotated[Asked, Depends()]) -> RunList:
     """Runs: those still going, newest first; then those that ended, the latest end first. One alone has its steps."""
     names = None if asked.label is None else await tasks.labelled(*asked.label.split("=", 1))
     if asked.task is not None:
@@ -173,42 +133,42 @@ async def list_runs(runs: Here, tasks: Known, who: Reader, asked: Annotated[Aske
 
 
 @v1.get("/runs/{run_id}", operation_id="runs_get", tags=["runs"])
-async def get_run(execution: Owned, runs: Here, _: Reader) -> RunView:
+async def get_run(_: Reader, execution: Owned, runs: Here) -> RunView:
     """How far one run is, or how it ended."""
     return await runs.view(execution)
 
 
 @v1.post("/runs/{run_id}/cancel", operation_id="runs_cancel", status_code=202, tags=["runs"])
-async def cancel_run(execution: Owned, runs: Here, _: Starter, response: Response) -> RunView:
+async def cancel_run(_: Starter, execution: Owned, runs: Here, response: Response) -> RunView:
     """Ask a run to stop; ask for the run to see when it did."""
     response.headers["Location"] = f"/v1/runs/{execution.id}"
     return await runs.cancel(execution)
 
 
 @v1.post("/runs/{run_id}/retry", operation_id="runs_retry", status_code=201, tags=["runs"])
-async def retry_run(execution: Owned, runs: Here, who: Starter, response: Response) -> RunView:
+async def retry_run(who: Starter, execution: Owned, runs: Here, dispatch: Dispatching) -> RunView:
     """Start an ended run once more, as its task was then. It is another run, and makes its writes again."""
     wanted = await runs.request_of(execution)
     if not wanted.source.path:
         who.require("goals:write")
-    return _accepted(response, (await runs.start(wanted))[0])
+    return await dispatch.start(wanted, 201)
 
 
 @v1.get("/tasks", operation_id="tasks_list", tags=["tasks"])
-async def list_tasks(tasks: Known, _: OfTasks) -> TaskList:
+async def list_tasks(_: OfTasks, tasks: Known) -> TaskList:
     """Every task the server knows, by name."""
     return TaskList(data=await tasks.all())
 
 
 @v1.get("/sync", operation_id="sync_list", tags=["tasks"])
-async def list_syncs(request: Request, _: OfTasks) -> SyncList:
+async def list_syncs(_: OfTasks, request: Request) -> SyncList:
     """What every sync source last saw and did, by owner. Empty before the first sync."""
     async with request.app.state.temporal.ask() as client:
         return SyncList(data=await sync_statuses(client))
 
 
 @v1.get("/catalog", operation_id="catalog_get", tags=["tasks"])
-async def get_catalog(names: Named, _: OfTasks) -> Catalog:
+async def get_catalog(_: OfTasks, names: Named) -> Catalog:
     """What task files may name here. It is answered without Temporal, and without Composio too."""
     return await names.catalog()
 
@@ -240,8 +200,3 @@ def _instant(since: str | None) -> datetime | None:
         return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadQuery("`since` is neither a time such as 2026-11-28T06:00:00Z nor a duration such as 24h.") from None
-
-
-def _accepted(response: Response, view: RunView) -> RunView:
-    response.headers["Location"] = f"/v1/runs/{view.id}"
-    return view

@@ -5,10 +5,12 @@ It connects when first asked, not at start, so that the gateway may come up befo
 
 from fastapi import FastAPI
 
-from gateway import api, dashboard
+from gateway import api, dashboard, events, metrics, openapi, reading, reference
 from gateway.catalog import Names
+from gateway.dispatch import Starts
 from gateway.door import Door
 from gateway.guard import Guard
+from gateway.preflight import Preflight
 from gateway.problems import install_problems
 from gateway.runs import Runs
 from gateway.tasks import Tasks
@@ -16,10 +18,13 @@ from gateway.temporal import Connect, Connection
 from schemas import wire
 
 
-def create_app(connect: Connect, *, queue: str = wire.QUEUE, names: Names | None = None) -> FastAPI:
+def create_app(
+    connect: Connect, *, queue: str = wire.QUEUE, names: Names | None = None, preflight: Preflight | None = None
+) -> FastAPI:
     """The ASGI app. `connect` gives a Temporal client with the pydantic data converter, or raises.
 
-    `names` is what task files may name; left out, they may name any toolkit and no channel.
+    `names` is what task files may name; left out, they may name any toolkit and no channel. Without `preflight`
+    no connection is looked at before a run is started.
     """
     app = FastAPI(
         title="Goalfile",
@@ -33,11 +38,18 @@ def create_app(connect: Connect, *, queue: str = wire.QUEUE, names: Names | None
     app.state.runs = Runs(app.state.temporal, queue)
     app.state.tasks = Tasks(app.state.temporal)
     app.state.names = names or Names()
+    app.state.preflight = preflight
+    app.state.starts = Starts()
     app.state.page = dashboard.Page(app.state.tasks, app.state.runs)
     app.include_router(api.v1)
+    app.include_router(reading.router)
     app.include_router(api.health)
+    events.install(app)
     app.include_router(dashboard.router)
+    reference.install(app)
+    openapi.install(app)
     install_problems(app)
     app.add_middleware(Door)
     app.add_middleware(Guard)
+    metrics.install(app, queue)
     return app

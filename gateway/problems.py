@@ -22,10 +22,24 @@ _LONGEST = 2_000  # characters of a detail: some echo what was sent
 
 
 class Fault(BaseModel):
-    """One thing that is wrong with a request: where (a JSON pointer or a parameter), and what."""
+    """One thing that is wrong with a request: where (a JSON pointer or a parameter), and what.
+
+    Of a body that is read as a task file is, `code` is the stable word of `goalfile validate`; `line` and `column`
+    are told where the body is as it was sent.
+    """
 
     pointer: str
     detail: str
+    code: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+
+class Unconnected(BaseModel):
+    """A toolkit that is not connected for the run's user, and where to connect it; empty: at Composio."""
+
+    toolkit: str
+    connect_url: str
 
 
 class Problem(BaseModel):
@@ -38,12 +52,16 @@ class Problem(BaseModel):
     instance: str = Field("", description="The path that was asked for")
     errors: list[Fault] = Field(default_factory=list[Fault])
     names: list[str] = Field(default_factory=list[str], description="Names that exist and look alike")
+    connect_url: str = Field("", description="Where to connect the first of `unconnected`")
+    unconnected: list[Unconnected] = Field(default_factory=list[Unconnected])
 
 
 def _schema() -> dict[str, Any]:
     """Problem's JSON Schema in one piece: a reference inside it would point nowhere in OpenAPI."""
     schema = Problem.model_json_schema()
-    schema["properties"]["errors"]["items"] = schema.pop("$defs")["Fault"]
+    parts = schema.pop("$defs")
+    schema["properties"]["errors"]["items"] = parts["Fault"]
+    schema["properties"]["unconnected"]["items"] = parts["Unconnected"]
     return schema
 
 
@@ -67,6 +85,10 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, no failure of 
     def __init__(self, detail: str, *, errors: Sequence[Fault] = (), names: Sequence[str] = ()) -> None:
         super().__init__(detail)
         self.errors, self.names = list(errors), list(names)
+
+    def more(self) -> dict[str, Any]:
+        """What else the problem says."""
+        return {}
 
 
 class NotAllowed(Refusal):
@@ -106,6 +128,12 @@ class BadQuery(Refusal):
     status, word, title = 400, "bad-query", "The list cannot be asked for so"
 
 
+class BadEventId(Refusal):
+    """A stream does not go on from there."""
+
+    status, word, title = 400, "bad-event-id", "The Last-Event-ID cannot be used"
+
+
 class BadCursor(Refusal):
     """A list does not go on from there."""
 
@@ -130,6 +158,35 @@ class BadInputs(Refusal):
     status, word, title = 422, "bad-inputs", "The inputs do not fit the task"
 
 
+class BadGoal(Refusal):
+    """A goal without a file does not read as a task file does."""
+
+    status, word, title = 422, "invalid-request", "The request is not valid"
+
+
+class NotConnected(Refusal):
+    """A toolkit of the task is not connected for its user; the run was not started."""
+
+    status, word, title = 409, "not-connected", "A toolkit is not connected"
+
+    def __init__(self, detail: str, unconnected: Sequence[Unconnected]) -> None:
+        super().__init__(detail)
+        self.unconnected = tuple(unconnected)
+
+    def more(self) -> dict[str, Any]:
+        """The links, and the first of them by itself."""
+        first = next((each.connect_url for each in self.unconnected if each.connect_url), "")
+        links = [each.model_dump() for each in self.unconnected]
+        return {**({"connect_url": first} if first else {}), "unconnected": links}
+
+
+class Busy(Refusal):
+    """More is asked for at once than can be had. What was asked was not begun."""
+
+    status, word, title = 503, "busy", "Too much at once"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
+
+
 class TemporalRefused(Refusal):
     """Temporal answered, and said no."""
 
@@ -152,6 +209,7 @@ def problem_response(
     *,
     errors: Sequence[Fault] = (),
     names: Sequence[str] = (),
+    more: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """One problem as a response. ASCII on the wire, so that even half a surrogate pair can be named."""
@@ -163,9 +221,10 @@ def problem_response(
         "instance": path[:_LONGEST],
     }
     if errors:
-        said["errors"] = [error.model_dump() for error in errors]
+        said["errors"] = [error.model_dump(exclude_none=True) for error in errors]
     if names:
         said["names"] = list(names)
+    said |= more or {}
     kept = {**(headers or {}), "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     return Response(json.dumps(said), status, media_type=MEDIA_TYPE, headers=kept)
 
@@ -188,6 +247,7 @@ async def _refused(request: Request, error: Exception) -> Response:
         str(error),
         errors=error.errors,
         names=error.names,
+        more=error.more(),
         headers=error.headers,
     )
 

@@ -45,6 +45,9 @@ class Settings:
     composio_url: str | None = None
     """`COMPOSIO_BASE_URL`; None is Composio's own."""
 
+    run_as: str = "default"
+    """`GOALFILE_RUN_AS`: the Composio user of tasks that name none. The same as the workers have."""
+
     keys: Keyring | None = None
     """What is written to Temporal is encrypted with the first of them; None encrypts nothing."""
 
@@ -83,6 +86,7 @@ def read_settings(environ: Mapping[str, str], folder: Path = Path()) -> Settings
         config=config,
         composio_key=key or None,
         composio_url=url or None,
+        run_as=environ.get("GOALFILE_RUN_AS", "").strip() or "default",
         keys=keys,
         secrets=tuple(filter(None, secrets)),
     )

@@ -19,13 +19,7 @@ from runner.moves import Ask
 from runner.opening import Opening
 from runner.ports import Block, Message, Reply, Tool, ToolCall, ToolResult
 from schemas.task import Task
-from schemas.wire import EFFECT
-
-ASK_MODEL = "ask-model"
-CALL_TOOL = "call-tool"
-OPEN_RUN = "open-run"
-LIST_TOOLS = "list-tools"
-"""What opened a run of the first release."""
+from schemas.wire import ASK_MODEL, CALL_TOOL, EFFECT, LIST_TOOLS, OPEN_RUN
 
 
 @dataclass

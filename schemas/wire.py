@@ -23,6 +23,13 @@ EFFECT = "goalfile-effect"
 TELL = "goalfile-tell"
 """Workflow type: tells channels about a run. Its id is the notice's, and an id is used once."""
 
+# Activity types, as histories name the steps of a run.
+ASK_MODEL = "ask-model"
+CALL_TOOL = "call-tool"
+OPEN_RUN = "open-run"
+LIST_TOOLS = "list-tools"
+"""What opened a run of the first release."""
+
 PROGRESS = "progress"
 """Query without arguments; answers Progress."""
 
