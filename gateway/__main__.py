@@ -28,11 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     # Imported late, each where it is first needed: Temporal's SDK alone takes half a second.
     from gateway.guard import is_this_machine  # noqa: PLC0415
+    from gateway.settings import SettingsError, settings_from_environment  # noqa: PLC0415
 
-    if not is_this_machine(asked.host):
+    try:
+        settings = settings_from_environment()
+    except SettingsError as error:
+        return _complain(str(error), 2)
+    if settings.config.auth.is_open and not is_this_machine(asked.host):
         return _complain(
             f"{asked.host} is not this machine: without authentication the gateway serves loopback only;"
-            " use --host 127.0.0.1",
+            " use --host 127.0.0.1, or write `auth` into goalfile.config.yaml",
             4,
         )
     try:
@@ -48,14 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from gateway.app import create_app  # noqa: PLC0415
     from gateway.catalog import Names, Toolkits  # noqa: PLC0415
     from gateway.preflight import Preflight  # noqa: PLC0415
-    from gateway.settings import SettingsError, settings_from_environment  # noqa: PLC0415
     from gateway.temporal import connector  # noqa: PLC0415
     from schemas.redaction import quiet_secrets  # noqa: PLC0415
 
-    try:
-        settings = settings_from_environment()
-    except SettingsError as error:
-        return _complain(str(error), 2)
     toolkits = Toolkits(settings.composio_key, settings.composio_url) if settings.composio_key else None
     names = Names(settings.config, toolkits)
     app = create_app(
@@ -64,7 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names=names,
         preflight=Preflight(settings.composio_key, settings.composio_url, settings.run_as),
     )
-    server = Server(
+
+    class Serving(Server):
+        """Ends streams when it is told to stop: nobody waits for a run before this process may go."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.streams.end()
+            await super().shutdown(sockets)
+
+    server = Serving(
         Config(
             app,
             lifespan="off",

@@ -12,6 +12,7 @@ from gateway.door import Door
 from gateway.guard import Guard
 from gateway.preflight import Preflight
 from gateway.problems import install_problems
+from gateway.quotas import LongAnswers, OpenRuns, Requests
 from gateway.runs import Runs
 from gateway.tasks import Tasks
 from gateway.temporal import Connect, Connection
@@ -19,13 +20,19 @@ from schemas import wire
 
 
 def create_app(
-    connect: Connect, *, queue: str = wire.QUEUE, names: Names | None = None, preflight: Preflight | None = None
+    connect: Connect,
+    *,
+    queue: str = wire.QUEUE,
+    names: Names | None = None,
+    preflight: Preflight | None = None,
 ) -> FastAPI:
     """The ASGI app. `connect` gives a Temporal client with the pydantic data converter, or raises.
 
-    `names` is what task files may name; left out, they may name any toolkit and no channel. Without `preflight`
-    no connection is looked at before a run is started.
+    `names` is what task files may name, and the server's configuration; left out, they may name any toolkit and
+    no channel, and nobody is asked who they are. Without `preflight` no connection is looked at before a run starts.
     """
+    named = names or Names()
+    access = named.config.auth
     app = FastAPI(
         title="Goalfile",
         summary="Start runs, look at them, stop them.",
@@ -37,9 +44,11 @@ def create_app(
     app.state.temporal = Connection(connect)
     app.state.runs = Runs(app.state.temporal, queue)
     app.state.tasks = Tasks(app.state.temporal)
-    app.state.names = names or Names()
+    app.state.names = named
     app.state.preflight = preflight
     app.state.starts = Starts()
+    app.state.open_runs = OpenRuns(access.limits.open_runs)
+    app.state.long_answers = LongAnswers(access.limits.streams)
     app.state.page = dashboard.Page(app.state.tasks, app.state.runs)
     app.include_router(api.v1)
     app.include_router(reading.router)
@@ -49,7 +58,8 @@ def create_app(
     reference.install(app)
     openapi.install(app)
     install_problems(app)
-    app.add_middleware(Door)
+    app.add_middleware(Requests, shares=access.limits)
+    app.add_middleware(Door, auth=access)
     app.add_middleware(Guard)
     metrics.install(app, queue)
     return app

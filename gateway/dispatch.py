@@ -15,9 +15,8 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 
-from gateway.preflight import Preflight
 from gateway.principals import principal_of
-from gateway.problems import Busy
+from gateway.problems import Busy, NotConnected, TooMuch
 from gateway.runs import Runs
 from gateway.views import RunView
 from schemas.run import RunRequest
@@ -83,12 +82,18 @@ class Dispatch:
         """Start this run and answer with it. Raises every Refusal there is before, none after."""
         state, who = self.request.app.state, principal_of(self.request)
         runs: Runs = state.runs
-        preflight: Preflight | None = state.preflight
-        if preflight:
-            await preflight.check(wanted.task)
-        asked = digest_of(self.request.url.path, await self.request.body())
-        async with state.starts.one():
-            view, replayed = await runs.start(wanted, who.mark, self.idempotency_key or "", asked)
+        key, asked = self.idempotency_key or "", digest_of(self.request.url.path, await self.request.body())
+        try:
+            if state.preflight:
+                await state.preflight.check(wanted.task)
+            await state.open_runs.admit(who, runs.open_runs)
+            async with state.starts.one():
+                view, replayed = await runs.start(wanted, who.mark, key, asked)
+        except (NotConnected, Busy, TooMuch):
+            before = await runs.started_before(who.mark, key, asked) if key else None
+            if before is None:
+                raise
+            view, replayed = before, True  # it was asked for before there was a reason to refuse it
         self.response.status_code = status
         self.response.headers["Location"] = f"/v1/runs/{view.id}"
         if replayed:
@@ -96,7 +101,11 @@ class Dispatch:
         seconds = seconds_to_wait(self.prefer or "")
         if not seconds:
             return view
-        ended = await runs.wait(view, seconds)
+        try:
+            with state.long_answers.held(who):
+                ended = await runs.wait(view, seconds)
+        except TooMuch:
+            return view  # it was started: only the waiting is refused
         self.response.headers["Preference-Applied"] = f"wait={seconds}"
         if ended is None:
             return view

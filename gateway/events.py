@@ -6,7 +6,7 @@ It knows nothing of histories, and lets no stream outlive its caller or this pro
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Request, Response
@@ -44,9 +44,11 @@ class Streams:
         self.keep_alive, self.patience, self.most = keep_alive, patience, most
         """Seconds between two signs of life; seconds that Temporal may be away; happenings in one list."""
         self.open: set[Stream] = set()
+        self.over = False
 
     def end(self) -> None:
-        """End them all; their callers are told to come back."""
+        """End them all, and whatever is still asked for; their callers are told to come back."""
+        self.over = True
         for stream in self.open:
             stream.end()
 
@@ -54,8 +56,10 @@ class Streams:
 class Stream(EventSourceResponse):
     """One caller's stream. FastAPI's own generators answer nothing but a stream, so the loop is ours."""
 
-    def __init__(self, told: AsyncGenerator[Told], streams: Streams, first: Told | None = None) -> None:
-        self._told, self._streams, self._first, self._over = told, streams, first, False
+    def __init__(self, told: AsyncGenerator[Told], streams: Streams, first: Told | None, place: ExitStack) -> None:
+        """`first` was told already; `place` is the caller's among its long answers, and is given up at the end."""
+        self._told, self._streams, self._first, self._over = told, streams, first, streams.over
+        self._place = place
         self._next: asyncio.Task[Told | None] | None = None
         self._sent = self._lines()
         super().__init__(self._sent, headers=_HEADERS)
@@ -73,6 +77,7 @@ class Stream(EventSourceResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._streams.open.discard(self)
+            self._place.close()
             self.end()
             if self._next:
                 await asyncio.wait([self._next])
@@ -145,7 +150,7 @@ LastId = Annotated[
 
 
 @router.get("/runs/{run_id}/events", operation_id="runs_follow", responses=_ANSWERS)
-async def follow_run(request: Request, execution: Owned, _: Reader, last_event_id: LastId = None) -> Response:
+async def follow_run(who: Reader, request: Request, execution: Owned, last_event_id: LastId = None) -> Response:
     """What happens in a run, from its start, as Server-Sent Events until it has ended.
 
     `event:` names what it is: `status`, `turn` (the model spoke), `tool_call`, `tool_result`, `approval` (a person is
@@ -169,11 +174,13 @@ async def follow_run(request: Request, execution: Owned, _: Reader, last_event_i
         first = await anext(told, None)
         if first is None:
             return Response(status_code=204, headers=_HEADERS)
-    return Stream(told, streams, first)
+    place = ExitStack()
+    place.enter_context(request.app.state.long_answers.held(who))
+    return Stream(told, streams, first, place)
 
 
 @router.head("/runs/{run_id}/events", operation_id="runs_follow_head", include_in_schema=False)
-async def look_at_run(_run: Owned, _: Reader, last_event_id: LastId = None) -> Response:
+async def look_at_run(_: Reader, _run: Owned, last_event_id: LastId = None) -> Response:
     """Whether there is such a run to follow."""
     _place(last_event_id)
     return Response(media_type=EventSourceResponse.media_type, headers=_HEADERS)

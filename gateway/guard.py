@@ -19,6 +19,8 @@ MAX_BODY = 256 * 1024
 """Bytes of a request body."""
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# A page from elsewhere cannot send one of these without asking first, and is not answered then.
+_BODIES = frozenset({"application/json", "application/yaml", "text/yaml"})
 _TOO_LARGE = f"A request body may have {MAX_BODY // 1024} KiB."
 
 _ALWAYS: Mapping[str, str] = {
@@ -63,8 +65,11 @@ def refusal(method: str, scheme: str, headers: Headers) -> tuple[HTTPStatus, str
         return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE
     has_body = length != "0" or "transfer-encoding" in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if has_body and kind != "application/json":
-        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with the header `Content-Type: application/json`."
+    if has_body and kind not in _BODIES:
+        return (
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "Send JSON or YAML, and say which: `Content-Type: application/json`, or `application/yaml`.",
+        )
     return None
 
 

@@ -6,26 +6,12 @@ Pure but for the dependency that a route declares. It knows nothing of tokens; h
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
 from fastapi import Depends, Request
 
 from gateway.problems import NotAllowed
-
-Scope = Literal[
-    "runs:read",
-    "runs:write",
-    "goals:write",
-    "tasks:read",
-    "tasks:write",
-    "approvals:read",
-    "approvals:write",
-    "metrics:read",
-    "admin",
-]
-"""What one may do. `runs:write` starts tasks, `goals:write` also goals that have no file; `admin` is all of it,
-for everybody's runs: without it a principal sees and touches its own runs only."""
-SCOPES: frozenset[str] = frozenset(get_args(Scope))
+from schemas.access import SCOPES, Scope
 
 
 @dataclass(frozen=True)
@@ -36,6 +22,7 @@ class Principal:
     mark: str
     """What is stored with a run that it starts; empty only for whoever sits at a gateway without authentication."""
     scopes: frozenset[str] = frozenset()
+    """What it may do. `admin` is all of it, for everybody's runs: without it a principal has its own runs only."""
     run_as: tuple[str, ...] | None = None
     """Composio users that its own goals may name; None means any."""
 
@@ -53,7 +40,7 @@ class Principal:
         return "admin" in self.scopes or (bool(mark) and mark == self.mark)
 
 
-LOCAL = Principal("", "", SCOPES)
+LOCAL = Principal("", "", frozenset(SCOPES))
 """Whoever asks a gateway that serves this machine only and asks nobody who they are."""
 
 

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request, Response
@@ -86,9 +87,30 @@ class Refusal(Exception):  # noqa: N818 - a refusal is an answer, no failure of 
         super().__init__(detail)
         self.errors, self.names = list(errors), list(names)
 
+    def head(self) -> Mapping[str, str]:
+        """Headers that go with it."""
+        return self.headers
+
     def more(self) -> dict[str, Any]:
         """What else the problem says."""
         return {}
+
+
+class Unproven(Refusal):
+    """Nobody knows who asks. Why is told to nobody: it would help whoever guesses."""
+
+    status, word, title = 401, "unproven", "Say who you are"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+    def __init__(self) -> None:
+        super().__init__("Send `Authorization: Bearer ...` with an API key, or a token that is valid now.")
+
+
+class NoKeys(Refusal):
+    """Who asks cannot be found out right now."""
+
+    status, word, title = 503, "no-keys", "Tokens cannot be checked right now"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "5"}
 
 
 class NotAllowed(Refusal):
@@ -187,6 +209,21 @@ class Busy(Refusal):
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": "1"}
 
 
+class TooMuch(Refusal):
+    """A principal asks for more than its share. What was asked was not begun."""
+
+    status, word, title = 429, "too-much", "More than your share"
+
+    def __init__(self, detail: str, wait: float) -> None:
+        """`wait` is in seconds: when to ask again."""
+        super().__init__(detail)
+        self._wait = wait
+
+    def head(self) -> Mapping[str, str]:
+        """When to ask again."""
+        return {"Retry-After": str(max(1, ceil(self._wait)))}
+
+
 class TemporalRefused(Refusal):
     """Temporal answered, and said no."""
 
@@ -237,19 +274,24 @@ def install_problems(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _crashed)
 
 
+def refusal_response(path: str, refusal: Refusal) -> Response:
+    """A refusal as a response."""
+    return problem_response(
+        path,
+        refusal.status,
+        refusal.word,
+        refusal.title,
+        str(refusal),
+        errors=refusal.errors,
+        names=refusal.names,
+        more=refusal.more(),
+        headers=refusal.head(),
+    )
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)  # noqa: S101 - narrows the type; the registration above proves it
-    return problem_response(
-        request.url.path,
-        error.status,
-        error.word,
-        error.title,
-        str(error),
-        errors=error.errors,
-        names=error.names,
-        more=error.more(),
-        headers=error.headers,
-    )
+    return refusal_response(request.url.path, error)
 
 
 _HTTP_DETAILS = {

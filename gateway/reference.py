@@ -7,7 +7,6 @@ nothing from another host, no form that would send something. What a route says 
 import asyncio
 import json
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +16,9 @@ from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from gateway.curl import Node, curl
 from gateway.dashboard import HERE
 from gateway.openapi import BEARER, EVENT, PROBLEM, need, operations
-
-Node = Mapping[str, Any]
 
 _POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -152,58 +150,6 @@ def fields(node: Node) -> list[Part]:
     return [part(name, inner, required=name in required) for name, inner in node.get("properties", {}).items()]
 
 
-def sample(node: Node, shapes: Mapping[str, Node]) -> Any:
-    """A value as short as a schema allows, for an example."""
-    if reference := node.get("$ref"):
-        return sample(shapes[reference.rpartition("/")[2]], shapes)
-    for word in ("examples", "enum"):
-        if node.get(word):
-            return node[word][0]
-    for word in ("example", "const", "default"):
-        if node.get(word) is not None:
-            return node[word]
-    if branches := node.get("anyOf") or node.get("oneOf"):
-        return sample(branches[0], shapes)
-    match node.get("type"):
-        case "object":
-            given = node.get("properties", {})
-            return {name: sample(given[name], shapes) for name in node.get("required", ()) if name in given}
-        case "array":
-            return [sample(node.get("items", {}), shapes)] if node.get("minItems") else []
-        case "integer" | "number":
-            return node.get("minimum", 1)
-        case "boolean":
-            return False
-        case "string":
-            return "text"
-        case _:
-            return None
-
-
-def example(method: str, path: str, said: Node, shapes: Mapping[str, Node]) -> str:
-    """A command that asks for this. Names in capitals are the reader's to set."""
-    address = re.sub(r"\{(\w+)\}", lambda found: f"${found[1].upper()}", path)
-    query = "&".join(
-        f"{each['name']}=${each['name'].upper()}"
-        for each in said.get("parameters", ())
-        if each["in"] == "query" and each.get("required")
-    )
-    content = said.get("requestBody", {}).get("content", {})
-    streams = any("text/event-stream" in answer.get("content", {}) for answer in said["responses"].values())
-    words = ["curl --no-buffer" if streams else "curl"]
-    if method not in ("GET", "POST") or (method == "POST" and not content):
-        words[0] += f" --request {method}"
-    words[0] += f' "$GOALFILE_URL{address}{"?" if query else ""}{query}"'
-    if said.get("security"):
-        words.append('--header "Authorization: Bearer $GOALFILE_TOKEN"')
-    if "application/json" in content:
-        body = json.dumps(sample(content["application/json"]["schema"], shapes), ensure_ascii=False)
-        words += ["--header 'Content-Type: application/json'", f"--data {shlex.quote(body)}"]
-    elif content:
-        words += [f"--header 'Content-Type: {next(iter(content))}'", "--data-binary @task.yaml"]
-    return " \\\n  ".join(words)
-
-
 def operation(method: str, path: str, said: Node, shapes: Mapping[str, Node]) -> Operation:
     """One operation as the page shows it."""
     scope = next((scopes[0] for each in said.get("security", ()) if (scopes := each.get(BEARER))), "")
@@ -230,7 +176,7 @@ def operation(method: str, path: str, said: Node, shapes: Mapping[str, Node]) ->
         bodies=_forms(said.get("requestBody", {})),
         fields=_fields_of_body(said, shapes),
         answers=sorted(answers, key=lambda answer: answer.status),
-        example=example(method, path, said, shapes),
+        example=curl(method, path, said, shapes),
     )
 
 

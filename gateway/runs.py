@@ -92,14 +92,19 @@ class Runs:
                     rpc_timeout=CALL,
                 )
             except WorkflowAlreadyStartedError:
-                found = await client.get_workflow_handle(run_id).describe(rpc_timeout=CALL)
-                if await found.memo_value(wire.ASKED, "", type_hint=str) != asked:
-                    raise OtherRequest(
-                        "This Idempotency-Key was used for another request; use a new one for each."
-                    ) from None
-                return view_from_outside(await _execution(found)), True
+                return await _started_before(client, run_id, asked), True
         execution = Execution(run_id, said[wire.TASK], said[wire.STATUS], started_at=now)
         return view_from_outside(execution), False
+
+    async def started_before(self, mark: str, key: str, asked: str) -> RunView | None:
+        """The run that this key stands for, if there is one. Raises OtherRequest as `start` does."""
+        async with self._temporal.ask() as client:
+            try:
+                return await _started_before(client, wire.keyed_run_id(mark, key), asked)
+            except RPCError as error:
+                if is_missing(error):
+                    return None
+                raise
 
     async def look(self, run_id: str) -> Execution | None:
         """What Temporal knows of a run, whosever it is; None for what is no run of ours."""
@@ -204,6 +209,13 @@ class Runs:
                     return await handle.query(wire.PROGRESS, result_type=Progress)
             except (RPCError, WorkflowQueryFailedError, TimeoutError, *UNREADABLE):
                 return None
+
+
+async def _started_before(client: Client, run_id: str, asked: str) -> RunView:
+    found = await client.get_workflow_handle(run_id).describe(rpc_timeout=CALL)
+    if await found.memo_value(wire.ASKED, "", type_hint=str) != asked:
+        raise OtherRequest("This Idempotency-Key was used for another request; use a new one for each.")
+    return view_from_outside(await _execution(found))
 
 
 async def _execution(found: WorkflowExecution | Description) -> Execution:

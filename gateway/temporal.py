@@ -103,7 +103,9 @@ def _namespace_is_missing(error: RPCError) -> bool:
 
 
 def _refusal(error: RPCError, doubt: str) -> Unreachable | TemporalRefused:
-    if error.status in _SILENT:
+    # A connection that breaks in the middle of a call comes under this name.
+    broken = error.status == RPCStatusCode.UNKNOWN and "transport error" in error.message
+    if error.status in _SILENT or broken:
         return Unreachable(doubt or _NOT_NOW)
     if _namespace_is_missing(error):
         return Unreachable("Temporal has no namespace of the configured name; check TEMPORAL_NAMESPACE.")

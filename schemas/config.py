@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from schemas import checks, spelling
+from schemas.access import Auth
 from schemas.catalog import Catalog, Maxima
 from schemas.document import Document, Path, read_document
 from schemas.prices import PRICES, Price
@@ -120,6 +121,7 @@ class Config(Value):
         Whole | None, _said("Failed runs in a row after which a schedule is paused.", **whole(2, 100))
     ] = None
     encryption: Encryption = Encryption()
+    auth: Auth = Auth()
     run_as: Annotated[
         dict[str, tuple[str, ...]] | None,
         WithJsonSchema(_RUN_AS),
@@ -232,9 +234,13 @@ def _judge(config: Config, document: Document) -> None:
             path: Path = ("private_hosts", index)
             remedy = "write a network such as 10.1.0.0/16, or a host without port and path"
             document.problem("invalid-value", f"`{text}` is no network: {error}", document.place(path), help=remedy)
-    ids = [key.id for key in config.encryption.keys]
-    for index, name in enumerate(ids):
-        if name in ids[:index]:
-            path = ("encryption", "keys", index, "id")
-            remedy = "give each key an id of its own: by it, what the key encrypted is found again"
-            document.problem("invalid-value", f"two keys have the id `{name}`", document.place(path), help=remedy)
+    for section, keys, why in (
+        ("encryption", config.encryption.keys, "by it, what the key encrypted is found again"),
+        ("auth", config.auth.keys, "by it, whose runs they are is known"),
+    ):
+        ids = [key.id for key in keys]
+        for index, name in enumerate(ids):
+            if name in ids[:index]:
+                path = (section, "keys", index, "id")
+                remedy = f"give each key an id of its own: {why}"
+                document.problem("invalid-value", f"two keys have the id `{name}`", document.place(path), help=remedy)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pydantic import JsonValue
 
 from schemas.task import Task
+from schemas.unfolding import unfolds_too_far
 
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
@@ -51,7 +52,7 @@ def schema_fault(schema: dict[str, Any]) -> str:
         _validator(schema)
     except (ValueError, ReferencingError) as error:
         return error.message if isinstance(error, ValidationError) else str(error).partition("\n")[0]
-    return ""
+    return "its references unfold without end: refer to each part once" if unfolds_too_far(schema) else ""
 
 
 def value_fault(value: JsonValue, schema: dict[str, Any]) -> str:

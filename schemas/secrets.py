@@ -16,12 +16,13 @@ _MARKS: dict[str, str] = {
     "an API key": r"\bsk-[A-Za-z0-9_-]{16,}",
     "a webhook secret": r"\bwhsec_[A-Za-z0-9+/=]{16,}",
     "an AWS key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+    "a key of Goalfile": r"\bgf_[a-z0-9][a-z0-9-]{0,30}_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
 }
 _KINDS = tuple(_MARKS)
 # Without one of these there is no mark: looking for them takes a hundredth of the time.
 _TOKENS = ("xox", "hooks.slack", "discord", "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "sk-", "whsec_")
-_HINTS = (*_TOKENS, "AKIA", "ASIA", "-----BEGIN")
+_HINTS = (*_TOKENS, "AKIA", "ASIA", "gf_", "-----BEGIN")
 _ANY = re.compile("|".join(f"({mark})" for mark in _MARKS.values()))
 
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from temporalio.client import Client
 
-KEY = "gf_bench_" + "b" * 64
+KEY = "gf_bench_" + "b" * 43
 
 
 @contextmanager

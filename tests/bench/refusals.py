@@ -12,7 +12,7 @@ _CONNECTIONS, _SECONDS = 16, 1.5
 async def _measure() -> list[Ratio]:
     async with server() as (client, folder):
         with gateway(client, folder, with_a_key("admin")) as url:
-            async with lines(url, _CONNECTIONS) as nobody, lines(url, _CONNECTIONS, "gf_bench_" + "x" * 64) as forged:
+            async with lines(url, _CONNECTIONS) as nobody, lines(url, _CONNECTIONS, "gf_bench_" + "x" * 43) as forged:
 
                 async def health() -> float:
                     return await _seconds_each(nobody, "/healthz", 200)

@@ -14,13 +14,16 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from temporalio.client import Client
-from temporalio.service import RPCError
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 from uvicorn import Config, Server
 
 from gateway.app import create_app
 from gateway.events import Streams
 from gateway.happenings import HappeningList, place_of
+from gateway.openapi import EVENT
 from gateway.temporal import connector
 from runner.activities import Activities
 from runner.opening import Terms
@@ -312,6 +315,40 @@ async def test_after_every_id_exactly_the_rest_is_told(
             last = part["next"]
         assert parts == told
         assert await listed(http, run, told[-1]["id"]) == {"data": [], "next": None}
+        over = await http.get(f"/v1/runs/{run}/events", headers=after(told[-1]["id"]))
+        assert over.status_code == 204  # what makes a browser's EventSource stay away
+
+
+@pytest.mark.slow
+async def test_a_history_that_is_kept_no_longer_changes_no_id_of_what_is_left(client: Client, unique: str) -> None:
+    run = await chaptered(client, unique)
+    described = await client.get_workflow_handle(run).describe()
+    first = client.get_workflow_handle(run, run_id=described.raw_info.first_run_id)
+    async with http_to(app_of(client)) as http:
+        told = (await listed(http, run))["data"]
+        await client.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(
+                namespace=client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=run, run_id=first.run_id),
+            )
+        )
+        async with asyncio.timeout(90):  # Temporal takes half a minute to delete what it was told to
+            while await is_kept(first):
+                await asyncio.sleep(0.2)
+        chapter = place_of(told[0]["id"]).chapter
+        left = [each for each in told if place_of(each["id"]).chapter > chapter]
+        assert 0 < len(left) < len(told)
+        assert (await listed(http, run))["data"] == left
+        assert (await listed(http, run, told[2]["id"]))["data"] == left
+        assert (await listed(http, run, left[0]["id"]))["data"] == left[1:]
+
+
+async def is_kept(handle: WorkflowHandle[Any, Any]) -> bool:
+    try:
+        await handle.describe()
+    except RPCError as error:
+        return error.status != RPCStatusCode.NOT_FOUND
+    return True
 
 
 async def test_a_list_so_far_does_not_wait_and_is_gone_on_with(client: Client, unique: str) -> None:
@@ -387,6 +424,16 @@ async def test_a_server_that_stops_ends_its_streams_at_once_and_has_them_come_ba
             server.should_exit = True
             rest = [each async for each in events]
         assert [each.get("retry") for each in rest if "comment" not in each] == ["3000"]
+    await run.terminate()
+
+
+async def test_a_stream_that_is_asked_for_while_the_server_stops_ends_as_well(client: Client, unique: str) -> None:
+    app = app_of(client)
+    app.state.streams.end()
+    run = await begin(client, unique)
+    async with http_to(app) as http, asyncio.timeout(2):
+        told = await follow(http, run.id)
+    assert [each["retry"] for each in told] == ["3000"]
     await run.terminate()
 
 
@@ -538,11 +585,11 @@ async def test_an_id_that_we_never_gave_is_a_problem(client: Client, unique: str
 
 async def test_the_document_names_every_event_and_what_is_in_it() -> None:
     async def nowhere() -> Client:
-        raise RPCError("nowhere", None, b"")  # type: ignore[arg-type]
+        raise OSError("nowhere")
 
     document = create_app(nowhere).openapi()
     answers = document["paths"]["/v1/runs/{run_id}/events"]["get"]["responses"]["200"]["content"]
-    item = answers["text/event-stream"]["itemSchema"]["properties"]
+    item = answers["text/event-stream"][EVENT]["properties"]
     assert item["event"]["enum"] == ["status", "turn", "tool_call", "tool_result", "approval", "trouble", "done"]
     named = [each["$ref"].rpartition("/")[2] for each in item["data"]["contentSchema"]["oneOf"]]
     assert [document["components"]["schemas"][name]["properties"]["event"]["const"] for name in named] == item["event"][

@@ -19,16 +19,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.app import create_app
 from gateway.door import Door
 from gateway.ownership import load_owned_run, owned
-from gateway.principals import LOCAL, SCOPES, Principal, mark_of
+from gateway.principals import LOCAL, Principal, mark_of
 from gateway.problems import RunNotFound
 from gateway.views import Execution
+from schemas.access import SCOPES
 from schemas.task import Task
 from tests.gateway.conftest import House, http_to
 
 OPEN = {"/healthz", "/readyz"}
 """What answers whoever asks, and says nothing."""
 NOT_OURS = {"/openapi.json", "/", "/static/page.css", "/docs"}
-EVERYTHING = SCOPES - {"admin"}
+EVERYTHING = frozenset(SCOPES) - {"admin"}
 ISSUER = "https://login.example"
 
 

@@ -1,0 +1,162 @@
+"""Tokens of an identity provider: which person it is that asks, and what the configuration grants them.
+
+One algorithm, one issuer, one audience, and nothing that a token says of itself is followed: no address of keys, no
+key. Keys are fetched from the one configured address, seldom, and believed for a while after it stops to answer, so
+that neither a rotation nor an outage locks people out. If no key can be had at all, that is said: it is no 401.
+"""
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, cast
+
+import httpx
+import jwt
+from jwt.types import Options
+
+from gateway.principals import Principal, mark_of
+from gateway.problems import NoKeys
+from schemas.access import SCOPES, Algorithm, Oidc
+
+LOG = logging.getLogger("gateway")
+FRESH, STALE = 300.0, 3_600.0
+"""Seconds that keys are believed: without asking again, and while the provider does not answer."""
+REST, REST_AFTER_FAILURE = 30.0, 5.0
+"""Seconds between two questions to the provider, however many tokens name a key that is unknown."""
+LEEWAY, LONGEST_LIFE = 30, 24 * 3_600
+"""Seconds: that clocks may differ, and that a token may live."""
+_MOST_BYTES, _MOST_KEYS = 256 * 1024, 100
+_KINDS: Mapping[Algorithm, tuple[str, str | None]] = {
+    "RS256": ("RSA", None),
+    "PS256": ("RSA", None),
+    "ES256": ("EC", "P-256"),
+    "EdDSA": ("OKP", "Ed25519"),
+}
+_SUBJECT = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
+_FOLLOWED_BY_NOBODY = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
+_OPTIONS: Options = {
+    "require": ["exp", "iat", "iss", "aud", "sub"],
+    "verify_signature": True,
+    "strict_aud": False,
+    "enforce_minimum_key_length": True,
+}
+
+
+class Provider:
+    """One identity provider. Nothing is fetched before the first token comes."""
+
+    def __init__(self, oidc: Oidc) -> None:
+        self._oidc = oidc
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched, self._rest_until, self._is_down = float("-inf"), float("-inf"), False
+        self._fetching = asyncio.Lock()
+
+    async def holder(self, token: str) -> tuple[Principal | None, str]:
+        """Who has this token; or None, and why in words for the log. Raises NoKeys if nobody can tell."""
+        try:
+            head = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError as error:
+            return None, type(error).__name__
+        kid = head.get("kid")
+        if head.get("alg") != self._oidc.algorithm or _FOLLOWED_BY_NOBODY & head.keys() or not isinstance(kid, str):
+            return None, "its header is not as the configuration has it"
+        key = await self._key(kid)
+        if key is None:
+            return None, "its key is not among the provider's"
+        try:
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[self._oidc.algorithm],
+                issuer=self._oidc.issuer,
+                audience=self._oidc.audience,
+                leeway=LEEWAY,
+                options=_OPTIONS,
+            )
+        except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            return None, type(error).__name__
+        return self._principal(claims)
+
+    def _principal(self, claims: Mapping[str, Any]) -> tuple[Principal | None, str]:
+        subject, ends, begins = claims["sub"], claims["exp"], claims["iat"]
+        if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
+            return None, "its subject is none"
+        if not (
+            isinstance(ends, int | float) and isinstance(begins, int | float) and 0 < ends - begins <= LONGEST_LIFE
+        ):
+            return None, "it lives too long"
+        names = (claims.get(claim) for claim in ("email", "preferred_username", "name"))
+        name = next((each for each in names if isinstance(each, str) and each.strip() and each.isprintable()), subject)
+        scopes = granted(claims.get(self._oidc.claim), self._oidc)
+        return Principal(name[:100], mark_of(self._oidc.issuer, subject), scopes, self._oidc.run_as), ""
+
+    async def _key(self, kid: str) -> jwt.PyJWK | None:
+        """The key of this id, or None if the provider has none. Raises NoKeys."""
+        async with self._fetching:
+            now = time.monotonic()
+            if (kid not in self._keys or now - self._fetched >= FRESH) and now >= self._rest_until:
+                try:
+                    self._keys, self._fetched, self._is_down = await self._fetch(), time.monotonic(), False
+                except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+                    self._is_down = True
+                    LOG.warning("the identity provider's keys cannot be had: %s", type(error).__name__)
+                self._rest_until = time.monotonic() + (REST_AFTER_FAILURE if self._is_down else REST)
+            stale = time.monotonic() - self._fetched >= STALE
+            found = None if stale else self._keys.get(kid)
+        if found is None and (stale or self._is_down):
+            raise NoKeys("The identity provider's keys cannot be had; try again shortly.")
+        return found
+
+    async def _fetch(self) -> dict[str, jwt.PyJWK]:
+        """The provider's keys by id. Raises ValueError, or what httpx raises."""
+        body = bytearray()
+        async with (
+            asyncio.timeout(5),
+            httpx.AsyncClient(timeout=5, follow_redirects=False, trust_env=False) as provider,
+            provider.stream("GET", self._oidc.jwks_url, headers={"Accept": "application/json"}) as answer,
+        ):
+            if answer.status_code != HTTPStatus.OK:
+                raise ValueError(f"status {answer.status_code}")
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > _MOST_BYTES:
+                    raise ValueError("too large")
+        return keys_of(bytes(body), self._oidc.algorithm)
+
+
+def keys_of(body: bytes, algorithm: Algorithm) -> dict[str, jwt.PyJWK]:
+    """The keys of a JWK set that fit this algorithm, by id. Raises ValueError if it is none, or holds none."""
+    try:
+        said = json.loads(body)["keys"]
+        listed = [cast("dict[str, Any]", each) for each in said[:_MOST_KEYS] if isinstance(each, dict)]
+    except (TypeError, KeyError, RecursionError) as error:
+        raise ValueError("no set of keys") from error
+    found = {each["kid"]: key for each in listed if (key := _key_of(each, algorithm))}
+    if not found:
+        raise ValueError("no key that fits")
+    return found
+
+
+def _key_of(said: dict[str, Any], algorithm: Algorithm) -> jwt.PyJWK | None:
+    kind, curve = _KINDS[algorithm]
+    fits = isinstance(said.get("kid"), str) and said.get("kty") == kind and said.get("crv") == curve
+    if not fits or said.get("use", "sig") != "sig" or said.get("alg", algorithm) != algorithm:
+        return None
+    try:
+        key = jwt.PyJWK({name: value for name, value in said.items() if name != "d"}, algorithm=algorithm)
+    except (jwt.PyJWTError, ValueError, TypeError):
+        return None
+    return None if kind == "RSA" and key.key.key_size < 2_048 else key
+
+
+def granted(claim: Any, oidc: Oidc) -> frozenset[str]:
+    """What a claim's values allow: scopes by name, or by what the configuration grants each."""
+    values = claim.split() if isinstance(claim, str) else cast("list[Any]", claim) if isinstance(claim, list) else []
+    words = [each for each in values if isinstance(each, str)]
+    if oidc.grants:
+        return frozenset(scope for word in words for scope in oidc.grants.get(word, ()))
+    return frozenset(words) & frozenset(SCOPES)
