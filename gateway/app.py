@@ -9,7 +9,7 @@ from gateway import api, dashboard, events, metrics, openapi, reading, reference
 from gateway.catalog import Names
 from gateway.dispatch import Starts
 from gateway.door import Door
-from gateway.guard import Guard
+from gateway.guard import Guard, hosts_of
 from gateway.preflight import Preflight
 from gateway.problems import install_problems
 from gateway.quotas import LongAnswers, OpenRuns, Requests
@@ -60,6 +60,6 @@ def create_app(
     install_problems(app)
     app.add_middleware(Requests, shares=access.limits)
     app.add_middleware(Door, auth=access)
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, hosts=hosts_of(named.config))
     metrics.install(app, queue)
     return app

@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from gateway.guard import MAX_BODY, Guard, is_this_machine, refusal
+from gateway.guard import MAX_BODY, Guard, hosts_of, is_this_machine, refusal
+from schemas.access import ApiKey, Auth
+from schemas.config import Config
 
 
 def judged(method: str, **headers: str) -> int:
@@ -58,6 +60,28 @@ def test_json_with_a_charset_is_json_and_no_body_needs_no_type() -> None:
 def test_a_long_body_is_refused_by_its_announced_length() -> None:
     assert judged("POST", content_length=str(MAX_BODY), content_type="application/json") == 200
     assert judged("POST", content_length=str(MAX_BODY + 1), content_type="application/json") == 413
+
+
+def test_with_authentication_it_is_known_by_the_name_that_the_configuration_gives_it() -> None:
+    auth = Auth(keys=(ApiKey(id="ci", sha256="0" * 64, scopes=("admin",)),))
+    named = hosts_of(Config(auth=auth, url="https://Goals.acme.example/x"))
+    for host, is_served in {
+        "goals.acme.example": True,
+        "goals.acme.example:443": True,
+        "GOALS.acme.example": True,
+        "127.0.0.1:7700": True,
+        "evil.example": False,
+        "goals.acme.example.evil.example": False,
+        "": False,
+    }.items():
+        assert named.serves(host) is is_served, host
+    assert hosts_of(Config(auth=auth)).serves("any.example")
+    assert not hosts_of(Config(url="https://goals.acme.example")).serves("goals.acme.example")
+
+
+@pytest.mark.parametrize("kind", ["application/yaml", "text/yaml; charset=utf-8"])
+def test_yaml_is_a_body_too(kind: str) -> None:
+    assert judged("POST", content_length="2", content_type=kind) == 200
 
 
 async def test_a_body_that_does_not_say_its_length_is_counted() -> None:
