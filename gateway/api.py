@@ -127,7 +127,7 @@ async def list_runs(who: Reader, runs: Here, tasks: Known, asked: Annotated[Aske
         return RunList(data=())
     mark = None if who.may("admin") else who.mark
     try:
-        return await runs.list(Wanted(names, asked.status, _instant(asked.since), mark), asked.limit, asked.cursor)
+        return await runs.part(Wanted(names, asked.status, _instant(asked.since), mark), asked.limit, asked.cursor)
     except ValueError:
         raise BadQuery("`task` is no task's name.") from None
 

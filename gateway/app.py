@@ -5,7 +5,7 @@ It connects when first asked, not at start, so that the gateway may come up befo
 
 from fastapi import FastAPI
 
-from gateway import api, dashboard, events, metrics, openapi, reading, reference
+from gateway import api, approvals, dashboard, events, metrics, openapi, pausing, reading, reference
 from gateway.catalog import Names
 from gateway.dispatch import Starts
 from gateway.door import Door
@@ -51,6 +51,8 @@ def create_app(
     app.state.long_answers = LongAnswers(access.limits.streams)
     app.state.page = dashboard.Page(app.state.tasks, app.state.runs)
     app.include_router(api.v1)
+    app.include_router(approvals.router)
+    app.include_router(pausing.router)
     app.include_router(reading.router)
     app.include_router(api.health)
     events.install(app)

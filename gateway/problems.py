@@ -138,6 +138,12 @@ class RunGoesOn(Refusal):
     status, word, title = 409, "run-goes-on", "The run has not ended"
 
 
+class NothingWaits(Refusal):
+    """Nothing waits for this word, or not any more."""
+
+    status, word, title = 409, "nothing-waits", "Nothing waits for this"
+
+
 class OtherRequest(Refusal):
     """The idempotency key stands for another request."""
 
@@ -172,6 +178,19 @@ class TaskUnreadable(Refusal):
     """The task was stored by another version of Goalfile."""
 
     status, word, title = 409, "unreadable-task", "The task cannot be read"
+
+
+class OffInFile(Refusal):
+    """A task runs, or does not run, as its file says, whatever anybody says here."""
+
+    status, word, title = 409, "off-in-file", "The task's file decides this"
+
+
+class NotKept(Refusal):
+    """A change was made and did not keep."""
+
+    status, word, title = 503, "not-kept", "The change did not keep"
+    headers: ClassVar[Mapping[str, str]] = {"Retry-After": "2"}
 
 
 class BadInputs(Refusal):

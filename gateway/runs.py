@@ -173,7 +173,7 @@ class Runs:
                 raise TaskUnreadable(f"What run {execution.id} was asked cannot be read here.") from None
         return request.model_copy(update={"trigger": "http", "carried": None})
 
-    async def list(self, wanted: Wanted, limit: int, cursor: str | None = None) -> RunList:
+    async def part(self, wanted: Wanted, limit: int, cursor: str | None = None) -> RunList:
         """At most `limit` runs: those still going, by start; then those that ended, the latest end first."""
         query = wanted.query
         which = replace(wanted, since=None).query  # "a day ago" moves on between two parts
@@ -190,9 +190,17 @@ class Runs:
             page = [view_from_outside(await _execution(entry)) for entry in listed.current_page or ()]
         return RunList(data=each_once(page), next_cursor=cursor_of(listed.next_page_token, which))
 
+    async def waiting(self, wanted: Wanted, most: int) -> tuple[list[Execution], bool]:
+        """At most so many of these runs as Temporal knows them, and whether these are all."""
+        async with self._temporal.ask() as client:
+            listed = client.list_workflows(wanted.query, page_size=most, rpc_timeout=CALL)
+            await listed.fetch_next_page()
+            found = [await _execution(entry) for entry in listed.current_page or ()]
+        return found, not listed.next_page_token
+
     async def recent(self, limit: int) -> tuple[RunView, ...]:
         """At most `limit` of everybody's runs, newest first."""
-        return newest_first((await self.list(Wanted(), limit)).data)
+        return newest_first((await self.part(Wanted(), limit)).data)
 
     async def open_runs(self, mark: str) -> int:
         """How many runs of this principal have not ended."""

@@ -51,10 +51,15 @@ class Tasks:
             found = await request_of(client, name)
             if found is not None:
                 return found
+        raise await self.unknown(name)
+
+    async def unknown(self, name: str) -> TaskNotFound:
+        """What is said of a name that no task has."""
+        async with self._temporal.ask() as client:
             names = [_name(entry) for entry in await _listed(client)]
         near = difflib.get_close_matches(name[:64], names, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "/v1/tasks lists those there are."
-        raise TaskNotFound(f"There is no task {name[:80]!r}; {hint}", names=near)
+        return TaskNotFound(f"There is no task {name[:80]!r}; {hint}", names=near)
 
     async def _all(self) -> list[tuple[TaskView, Task | None]]:
         turn = asyncio.Semaphore(SIDE_BY_SIDE)
@@ -114,8 +119,11 @@ async def described(client: Client, name: str) -> ScheduleDescription | None:
 async def request_of(client: Client, name: str) -> RunRequest | None:
     """What a schedule of this task would start, or None if there is no such task."""
     found = await described(client, name)
-    if found is None:
-        return None
+    return await stored_request(name, found) if found else None
+
+
+async def stored_request(name: str, found: ScheduleDescription) -> RunRequest | None:
+    """What this schedule would start; None if that is no run of ours. Raises TaskUnreadable."""
     action = found.schedule.action
     if not isinstance(action, ScheduleActionStartWorkflow) or action.workflow != wire.RUN_TASK:
         return None

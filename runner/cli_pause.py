@@ -19,7 +19,6 @@ from runner import switch
 from runner.apply import ReadError
 from runner.exits import Failed
 from runner.pausing import NotKept, pause_schedule, resume_schedule
-from runner.plan import DISABLED
 from runner.schedules import TemporalSchedules, request_of, said
 from runner.show import one_line
 from schemas import wire
@@ -153,9 +152,9 @@ async def _scheduled(client: Client, name: str) -> Scheduled:
     off, note = "", state.note or ""
     if request and not request.task.cron:
         off = f"it has no cron: it runs only when asked, with `goalfile run {name}`"
-    elif (request and not request.task.enabled) or (state.paused and note == DISABLED):
+    elif (request and not request.task.enabled) or (state.paused and note == wire.DISABLED):
         path = request.source.path if request else "its file"
-        off = f"{DISABLED}: change `enabled` in {path}, and sync"
+        off = f"{wire.DISABLED}: change `enabled` in {path}, and sync"
     return Scheduled(name, state.paused, note, off)
 
 

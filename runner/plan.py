@@ -19,14 +19,12 @@ from typing import Literal
 
 from runner.wanted import Wanted
 from schemas.run import RunRequest
+from schemas.wire import DISABLED
 
 MASS = 0.3
 """A larger share of the owned schedules than this is not deleted without a person's word..."""
 MASS_FROM = 10
 """...once there are this many of them."""
-
-DISABLED = "disabled in the task file"
-"""The note on a schedule that the file pauses; any other pause is a person's and is kept."""
 
 
 @dataclass(frozen=True)

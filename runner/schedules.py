@@ -29,7 +29,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.service import RPCError, RPCStatusCode
 
 from runner.apply import NeverSynced, ReadError, WriteError
-from runner.plan import DISABLED, Existing
+from runner.plan import Existing
 from schemas import wire
 from schemas.cron import Range, parse_cron
 from schemas.run import RunRequest
@@ -77,7 +77,7 @@ def to_schedule(request: RunRequest, queue: str) -> Schedule:
             jitter=task.jitter,
         ),
         policy=SchedulePolicy(overlap=_OVERLAP[task.overlap], catchup_window=task.catchup),
-        state=ScheduleState(paused=paused, note=DISABLED if paused else ""),
+        state=ScheduleState(paused=paused, note=wire.DISABLED if paused else ""),
     )
 
 
@@ -156,7 +156,7 @@ class TemporalSchedules:
         def updated(now: ScheduleUpdateInput) -> ScheduleUpdate:
             _check_owner(now.description, was_owned_by)
             state = now.description.schedule.state
-            if state.paused and state.note != DISABLED:
+            if state.paused and state.note != wire.DISABLED:
                 wanted.state = state
             return ScheduleUpdate(wanted, search_attributes=marks)
 

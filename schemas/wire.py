@@ -45,6 +45,9 @@ WAITING = "waiting"
 ASKED = "asked"
 """Memo of a run that was started under an idempotency key: a digest of what was asked."""
 
+DISABLED = "disabled in the task file"
+"""The note on a schedule that the file pauses; any other pause is a person's and is kept."""
+
 STOP_SWITCH = "goalfile-stop"
 """Id of the schedule that is there while a person has stopped everything. It starts nothing."""
 

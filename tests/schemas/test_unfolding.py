@@ -34,7 +34,7 @@ TOO_FAR = {
 FINE = {
     "doubling a few times": doubling(5),
     "a tree": {"type": "object", "properties": {"l": {"$ref": "#"}, "r": {"$ref": "#"}}, "default": {}},
-    "a list of choices": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}, "default": []},
+    "choices": {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]}, "default": []},
     "itself, at once": {"$id": "x", "$anchor": "t", "allOf": [{"$ref": "#t"}], "default": 1},
 }
 

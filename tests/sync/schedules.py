@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from runner.apply import ReadError, Schedules, WriteError
-from runner.plan import DISABLED, Existing
+from runner.plan import Existing
 from schemas.run import RunRequest
+from schemas.wire import DISABLED
 
 
 class Killed(BaseException):

@@ -12,12 +12,12 @@ from temporalio.client import Client, Schedule, ScheduleActionStartWorkflow, Sch
 
 from runner.cli_operate import pause, resume
 from runner.pausing import NotKept, pause_schedule, resume_schedule
-from runner.plan import DISABLED
 from runner.schedules import TemporalSchedules
 from runner.sync import Sync
 from schemas import wire
 from schemas.run import RunRequest, Source
 from schemas.task import Task
+from schemas.wire import DISABLED
 
 pytestmark = pytest.mark.temporal
 
