@@ -70,20 +70,32 @@ class Given(Strict):
     inputs: dict[str, JsonValue] = Field(default_factory=dict[str, JsonValue])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Asked:
     """Which runs a list is to hold, and which part of it."""
 
-    task: Annotated[str | None, Query(max_length=63, description="Only runs of this task")] = None
-    status: Annotated[Status | None, Query(description="Only runs of this status")] = None
+    task: str | None
+    status: Status | None
+    label: str | None
+    since: datetime | None
+    limit: int
+    cursor: str | None
+
+
+async def asked_for(  # noqa: PLR0917 - FastAPI hands them over by name
+    task: Annotated[str | None, Query(max_length=63, description="Only runs of this task")] = None,
+    status: Annotated[Status | None, Query(description="Only runs of this status")] = None,
     label: Annotated[
         str | None, Query(max_length=200, pattern=r"^[^=]+=", description="Only runs of tasks with it: `name=value`")
-    ] = None
+    ] = None,
     since: Annotated[
         str | None, Query(max_length=40, description="Started since then: `2026-11-28T06:00:00Z`, or `24h` ago")
-    ] = None
-    limit: Annotated[int, Query(ge=1, le=200)] = 50
-    cursor: Annotated[str | None, Query(max_length=2_000, description="`next_cursor` of the part before")] = None
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=2_000, description="`next_cursor` of the part before")] = None,
+) -> Asked:
+    """What the query asks for. Raises BadQuery."""
+    return Asked(task, status, label, _instant(since), limit, cursor)
 
 
 v1 = APIRouter(prefix="/v1", responses=RESPONSES)
@@ -118,7 +130,7 @@ async def create_run(
 
 
 @v1.get("/runs", operation_id="runs_list", tags=["runs"])
-async def list_runs(who: Reader, runs: Here, tasks: Known, asked: Annotated[Asked, Depends()]) -> RunList:
+async def list_runs(who: Reader, runs: Here, tasks: Known, asked: Annotated[Asked, Depends(asked_for)]) -> RunList:
     """Runs: those still going, newest first; then those that ended, the latest end first. One alone has its steps."""
     names = None if asked.label is None else await tasks.labelled(*asked.label.split("=", 1))
     if asked.task is not None:
@@ -127,7 +139,7 @@ async def list_runs(who: Reader, runs: Here, tasks: Known, asked: Annotated[Aske
         return RunList(data=())
     mark = None if who.may("admin") else who.mark
     try:
-        return await runs.part(Wanted(names, asked.status, _instant(asked.since), mark), asked.limit, asked.cursor)
+        return await runs.part(Wanted(names, asked.status, asked.since, mark), asked.limit, asked.cursor)
     except ValueError:
         raise BadQuery("`task` is no task's name.") from None
 

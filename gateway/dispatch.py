@@ -64,25 +64,18 @@ class Starts:
 
 @dataclass
 class Dispatch:
-    """Starts the runs of one request. What it needs of the request is read by FastAPI."""
+    """Starts the runs of one request."""
 
     request: Request
     response: Response
-    prefer: Annotated[str | None, Header(description=f"`wait=N`: wait up to N (at most {LONGEST_WAIT}) seconds")] = None
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            description="The same key with the same request starts one run, however often it is sent",
-            pattern=r"^[\x21-\x7e]+$",
-            max_length=255,
-        ),
-    ] = None
+    prefer: str = ""
+    idempotency_key: str = ""
 
     async def start(self, wanted: RunRequest, status: int = 202) -> RunView:
         """Start this run and answer with it. Raises every Refusal there is before, none after."""
         state, who = self.request.app.state, principal_of(self.request)
         runs: Runs = state.runs
-        key, asked = self.idempotency_key or "", digest_of(self.request.url.path, await self.request.body())
+        key, asked = self.idempotency_key, digest_of(self.request.url.path, await self.request.body())
         try:
             if state.preflight:
                 await state.preflight.check(wanted.task)
@@ -98,7 +91,7 @@ class Dispatch:
         self.response.headers["Location"] = f"/v1/runs/{view.id}"
         if replayed:
             self.response.headers["Idempotency-Replayed"] = "true"
-        seconds = seconds_to_wait(self.prefer or "")
+        seconds = seconds_to_wait(self.prefer)
         if not seconds:
             return view
         try:
@@ -113,4 +106,23 @@ class Dispatch:
         return ended
 
 
-Dispatching = Annotated[Dispatch, Depends()]
+async def dispatch_of(
+    request: Request,
+    response: Response,
+    prefer: Annotated[
+        str | None, Header(description=f"`wait=N`: wait up to N seconds ({LONGEST_WAIT} at most) for the end")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="The same key with the same request starts one run, however often it is sent",
+            pattern=r"^[\x21-\x7e]+$",
+            max_length=255,
+        ),
+    ] = None,
+) -> Dispatch:
+    """What a request's headers ask for."""
+    return Dispatch(request, response, prefer or "", idempotency_key or "")
+
+
+Dispatching = Annotated[Dispatch, Depends(dispatch_of)]

@@ -10,12 +10,13 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, cast
 
 import httpx
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from jwt.types import Options
 
 from gateway.principals import Principal, mark_of
@@ -36,7 +37,7 @@ _KINDS: Mapping[Algorithm, tuple[str, str | None]] = {
     "ES256": ("EC", "P-256"),
     "EdDSA": ("OKP", "Ed25519"),
 }
-_SUBJECT = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
+_SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}")
 _FOLLOWED_BY_NOBODY = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
 _OPTIONS: Options = {
     "require": ["exp", "iat", "iss", "aud", "sub"],
@@ -49,17 +50,18 @@ _OPTIONS: Options = {
 class Provider:
     """One identity provider. Nothing is fetched before the first token comes."""
 
-    def __init__(self, oidc: Oidc) -> None:
-        self._oidc = oidc
+    def __init__(self, oidc: Oidc, clock: Callable[[], float] = time.monotonic, within: float = 5.0) -> None:
+        """`within` is how many seconds the provider has to answer."""
+        self._oidc, self._clock, self._within = oidc, clock, within
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched, self._rest_until, self._is_down = float("-inf"), float("-inf"), False
-        self._fetching = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
 
     async def holder(self, token: str) -> tuple[Principal | None, str]:
         """Who has this token; or None, and why in words for the log. Raises NoKeys if nobody can tell."""
         try:
             head = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError as error:
+        except (jwt.InvalidTokenError, RecursionError) as error:
             return None, type(error).__name__
         kid = head.get("kid")
         if head.get("alg") != self._oidc.algorithm or _FOLLOWED_BY_NOBODY & head.keys() or not isinstance(kid, str):
@@ -89,34 +91,55 @@ class Provider:
             isinstance(ends, int | float) and isinstance(begins, int | float) and 0 < ends - begins <= LONGEST_LIFE
         ):
             return None, "it lives too long"
-        names = (claims.get(claim) for claim in ("email", "preferred_username", "name"))
-        name = next((each for each in names if isinstance(each, str) and each.strip() and each.isprintable()), subject)
+        mark = mark_of(self._oidc.issuer, subject)
+        names = (claims.get(claim) for claim in ("email", "preferred_username", "name", "sub"))
+        name = next((each for each in names if isinstance(each, str) and each.strip() and each.isprintable()), mark)
         scopes = granted(claims.get(self._oidc.claim), self._oidc)
-        return Principal(name[:100], mark_of(self._oidc.issuer, subject), scopes, self._oidc.run_as), ""
+        return Principal(name[:100], mark, scopes, self._oidc.run_as), ""
 
     async def _key(self, kid: str) -> jwt.PyJWK | None:
         """The key of this id, or None if the provider has none. Raises NoKeys."""
-        async with self._fetching:
-            now = time.monotonic()
-            if (kid not in self._keys or now - self._fetched >= FRESH) and now >= self._rest_until:
-                try:
-                    self._keys, self._fetched, self._is_down = await self._fetch(), time.monotonic(), False
-                except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-                    self._is_down = True
-                    LOG.warning("the identity provider's keys cannot be had: %s", type(error).__name__)
-                self._rest_until = time.monotonic() + (REST_AFTER_FAILURE if self._is_down else REST)
-            stale = time.monotonic() - self._fetched >= STALE
-            found = None if stale else self._keys.get(kid)
-        if found is None and (stale or self._is_down):
+        found = self._believed(kid, FRESH)
+        if found is None:
+            asking = self._question()
+            # While the provider is down, nobody waits for it whose key is believed anyway.
+            if asking and not (self._is_down and self._believed(kid, STALE)):
+                await asyncio.shield(asking)
+            found = self._believed(kid, STALE)
+        if found is None and (self._is_down or self._clock() - self._fetched >= STALE):
             raise NoKeys("The identity provider's keys cannot be had; try again shortly.")
         return found
+
+    def _believed(self, kid: str, until: float) -> jwt.PyJWK | None:
+        """The key of this id, if it was fetched less than so many seconds ago."""
+        return self._keys.get(kid) if self._clock() - self._fetched < until else None
+
+    def _question(self) -> asyncio.Task[None] | None:
+        """The one question to the provider that is under way, or begins now; None while it is let rest.
+
+        A task, so that it belongs to nobody's request, and only those wait who need its answer.
+        """
+        if self._asking is None and self._clock() >= self._rest_until:
+            self._asking = asyncio.create_task(self._ask())
+        return self._asking
+
+    async def _ask(self) -> None:
+        """Learn the provider's keys, or that they cannot be had. Never raises."""
+        try:
+            self._keys, self._fetched, self._is_down = await self._fetch(), self._clock(), False
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            self._is_down = True
+            LOG.warning("the identity provider's keys cannot be had: %s", type(error).__name__)
+        finally:
+            self._rest_until = self._clock() + (REST_AFTER_FAILURE if self._is_down else REST)
+            self._asking = None
 
     async def _fetch(self) -> dict[str, jwt.PyJWK]:
         """The provider's keys by id. Raises ValueError, or what httpx raises."""
         body = bytearray()
         async with (
-            asyncio.timeout(5),
-            httpx.AsyncClient(timeout=5, follow_redirects=False, trust_env=False) as provider,
+            asyncio.timeout(self._within),
+            httpx.AsyncClient(timeout=self._within, follow_redirects=False, trust_env=False) as provider,
             provider.stream("GET", self._oidc.jwks_url, headers={"Accept": "application/json"}) as answer,
         ):
             if answer.status_code != HTTPStatus.OK:
@@ -146,9 +169,12 @@ def _key_of(said: dict[str, Any], algorithm: Algorithm) -> jwt.PyJWK | None:
     fits = isinstance(said.get("kid"), str) and said.get("kty") == kind and said.get("crv") == curve
     if not fits or said.get("use", "sig") != "sig" or said.get("alg", algorithm) != algorithm:
         return None
+    if "d" in said:
+        LOG.warning("the identity provider publishes a private key; it is not believed, for anybody may sign with it")
+        return None
     try:
-        key = jwt.PyJWK({name: value for name, value in said.items() if name != "d"}, algorithm=algorithm)
-    except (jwt.PyJWTError, ValueError, TypeError):
+        key = jwt.PyJWK(said, algorithm=algorithm)
+    except (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowError, UnsupportedAlgorithm):
         return None
     return None if kind == "RSA" and key.key.key_size < 2_048 else key
 

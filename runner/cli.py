@@ -12,7 +12,7 @@ import click
 from runner import cli_operate, cli_people
 from runner.exits import Failed
 from runner.session import AS_JSON as _JSON
-from runner.session import config_now, settings_now, with_server
+from runner.session import config_now, settings_now, with_server, with_way
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -32,7 +32,7 @@ def goalfile() -> None:
     """Goals as files, done by durable agents.
 
     A task is a YAML file: a goal in prose, the toolkits it may use, a cron. `goalfile dev tasks/` runs
-    everything on this machine.
+    everything on this machine. With GOALFILE_SERVER set, what people do with runs is asked of that gateway.
     """
 
 
@@ -86,7 +86,7 @@ def run(  # noqa: PLR0917 - click hands them over by name
 
     asked = cli_runs.Asked(name, file, goal, toolkit, inputs)
     waiting = cli_runs.Waiting(wait, timeout)
-    with_server(lambda client, settings: cli_runs.run(client, settings, asked, waiting, as_json=as_json))
+    with_way(lambda way: cli_runs.run(way, asked, waiting, as_json=as_json))
 
 
 @goalfile.command()
@@ -97,7 +97,7 @@ def ps(task: str, limit: int, as_json: bool) -> None:
     """List runs, the newest first."""
     from runner import cli_runs  # noqa: PLC0415
 
-    with_server(lambda client, _: cli_runs.ps(client, task, limit, as_json=as_json))
+    with_way(lambda way: cli_runs.ps(way, task, limit, as_json=as_json))
 
 
 @goalfile.command()
@@ -108,7 +108,7 @@ def logs(run_id: str, follow: bool, as_json: bool) -> None:
     """Tell what happened in a run, step by step. RUN may be the beginning of an id."""
     from runner import cli_runs  # noqa: PLC0415
 
-    with_server(lambda client, _: cli_runs.logs(client, run_id, go_on=follow, as_json=as_json))
+    with_way(lambda way: cli_runs.logs(way, run_id, go_on=follow, as_json=as_json))
 
 
 @goalfile.command()
@@ -138,7 +138,7 @@ def retry(run_id: str, as_json: bool) -> None:
     """Start an ended run once more, as its task was then. It makes its writes again."""
     from runner import cli_runs  # noqa: PLC0415
 
-    with_server(lambda client, settings: cli_runs.retry(client, settings, run_id, as_json=as_json))
+    with_way(lambda way: cli_runs.retry(way, run_id, as_json=as_json))
 
 
 @goalfile.command()
@@ -148,7 +148,7 @@ def cancel(run_id: str, as_json: bool) -> None:
     """Ask a run to stop. A write in flight is finished first."""
     from runner import cli_runs  # noqa: PLC0415
 
-    with_server(lambda client, _: cli_runs.cancel(client, run_id, as_json=as_json))
+    with_way(lambda way: cli_runs.cancel(way, run_id, as_json=as_json))
 
 
 @goalfile.command()

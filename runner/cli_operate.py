@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner.session import AS_JSON, settings_now, with_server
+from runner.session import AS_JSON, settings_now, with_way
 
 if TYPE_CHECKING:
-    from temporalio.client import Client
-
-    from runner.settings import Settings
+    from runner.ways import Way
 
 
 @click.command()
@@ -28,15 +26,15 @@ def pause(names: tuple[str, ...], everything: bool, reason: str, as_json: bool) 
     if everything and names and reason:
         raise click.UsageError("with --all, give the reason once: --all takes no task names")
 
-    async def do(client: "Client", _: "Settings") -> None:
+    async def do(way: "Way") -> None:
         from runner import cli_pause  # noqa: PLC0415
 
         if everything:
-            await cli_pause.stop_all(client, reason or " ".join(names), as_json=as_json)
+            await cli_pause.stop_all(way, reason or " ".join(names), as_json=as_json)
         else:
-            await cli_pause.pause(client, names, reason, as_json=as_json)
+            await cli_pause.pause(way, names, reason, as_json=as_json)
 
-    with_server(do, needs_keys=not everything)
+    with_way(do, needs_keys=not everything)
 
 
 @click.command()
@@ -48,15 +46,15 @@ def resume(names: tuple[str, ...], everything: bool, as_json: bool) -> None:
     if everything == bool(names):
         raise click.UsageError("name tasks to resume, or say --all, not both")
 
-    async def do(client: "Client", _: "Settings") -> None:
+    async def do(way: "Way") -> None:
         from runner import cli_pause  # noqa: PLC0415
 
         if everything:
-            await cli_pause.release_all(client, as_json=as_json)
+            await cli_pause.release_all(way, as_json=as_json)
         else:
-            await cli_pause.resume(client, names, as_json=as_json)
+            await cli_pause.resume(way, names, as_json=as_json)
 
-    with_server(do, needs_keys=not everything)
+    with_way(do, needs_keys=not everything)
 
 
 @click.command()

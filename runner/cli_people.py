@@ -1,6 +1,6 @@
 """The commands of the person whom runs wait for, and of the one who accounts for them: approvals, effects.
 
-Shells around `runner.people` and `runner.made`; imported by the command line, so nothing heavy up here.
+Shells around a `Way` and `runner.made`; imported by the command line, so nothing heavy up here.
 """
 
 import json
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.exits import Failed
-from runner.session import AS_JSON, with_server
+from runner.session import AS_JSON, with_server, with_way
 
 if TYPE_CHECKING:
     from temporalio.client import Client
 
+    from runner.ways import Way
 
 WITHIN = 120.0
 """Seconds in which a worker must take a decision; one that scales from zero takes a minute."""
@@ -25,11 +26,11 @@ WITHIN = 120.0
 @AS_JSON
 def approvals(task: str, as_json: bool) -> None:
     """List what waits for a person, with the exact arguments. Exit 0 also if nothing does."""
-    from runner import people, show_people  # noqa: PLC0415
+    from runner import show_people  # noqa: PLC0415
 
-    async def do(client: "Client", _: object) -> None:
+    async def do(way: "Way") -> None:
         try:
-            asked = await people.open_questions(client, task)
+            asked = await way.questions(task)
         except ValueError as error:
             raise Failed(f"`{task}` is no task name", 2) from error
         if as_json:
@@ -41,7 +42,7 @@ def approvals(task: str, as_json: bool) -> None:
             now = datetime.now(UTC)
             click.echo("\n\n".join("\n".join(show_people.question_lines(each, now)) for each in asked))
 
-    with_server(do)
+    with_way(do)
 
 
 @click.command()
@@ -63,24 +64,18 @@ def deny(which: str, note: str, as_json: bool) -> None:
 
 
 def _decide(which: str, note: str, *, approve: bool, as_json: bool) -> None:
-    import getpass  # noqa: PLC0415
+    from runner import show, show_people, ways  # noqa: PLC0415
 
-    from runner import people, show, show_people  # noqa: PLC0415
-
-    async def do(client: "Client", _: object) -> None:
+    async def do(way: "Way") -> None:
         try:
-            question = people.find_question(which, await people.open_questions(client))
-        except people.NoSuchQuestion as error:
+            question = ways.find_question(which, await way.questions())
+            try:
+                await way.decide(question, approve=approve, note=note, within=WITHIN)
+            except ways.Refused as error:
+                raise Failed(f"{question.run} did not take it: {error}") from error
+        except ways.NoSuchQuestion as error:
             raise Failed(str(error)) from error
-        try:
-            now = datetime.now(UTC)
-            decision = people.decision_on(question, approve=approve, by=getpass.getuser(), note=note, now=now)
-            await people.decide(client, question, decision, WITHIN)
-        except people.NoSuchQuestion as error:
-            raise Failed(str(error)) from error
-        except people.Refused as error:
-            raise Failed(f"{question.run} did not take it: {error}") from error
-        except people.NobodyThere as error:
+        except ways.NobodyThere as error:
             raise Failed(str(error), 5) from error
         said = {"id": question.waiting.id, "run": question.run, "approved": approve}
         if as_json:
@@ -90,7 +85,7 @@ def _decide(which: str, note: str, *, approve: bool, as_json: bool) -> None:
             click.echo(f"{word}: {show.one_line(show_people.call_text(question.waiting), 300)}")
             click.echo(f"follow it with: goalfile logs -f {question.run}", err=True)
 
-    with_server(do)
+    with_way(do)
 
 
 @click.command()
@@ -98,23 +93,22 @@ def _decide(which: str, note: str, *, approve: bool, as_json: bool) -> None:
 @AS_JSON
 def recheck(run: str, as_json: bool) -> None:
     """Have a run that waits for a connection look again now, and show the link it has then."""
-    from runner import people  # noqa: PLC0415
-    from runner.runs import NoSuchRun, find_run  # noqa: PLC0415
+    from runner.ways import NoSuchRun  # noqa: PLC0415
 
-    async def do(client: "Client", _: object) -> None:
+    async def do(way: "Way") -> None:
         try:
-            found = await find_run(client, run)
+            found = await way.find(run)
         except NoSuchRun as error:
             raise Failed(str(error)) from error
         if found.status != "waiting":
             raise Failed(f"{found.id} waits for nothing: it is {found.status}")
-        await people.recheck(client, found.id)
+        await way.recheck(found)
         click.echo(json.dumps({"id": found.id}) if as_json else found.id)
         click.echo(
             "it looks again as soon as a worker has it; `goalfile approvals` shows what is still missing", err=True
         )
 
-    with_server(do)
+    with_way(do)
 
 
 @click.command()

@@ -1,7 +1,6 @@
 """What happened in a run, told from its history: without a worker, and long after the run is over."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,22 +8,14 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
+from runner import lines
+from runner.lines import Line
 from runner.moves import Ask
 from runner.ports import Reply, ToolCall, ToolResult
-from runner.runs import Run
 from runner.transcript import ASK_MODEL, CALL_TOOL, LIST_TOOLS, OPEN_RUN
+from runner.ways import Run
 from schemas import wire
 from schemas.run import Decision, RunRequest, RunResult, Waiting
-
-
-@dataclass(frozen=True)
-class Line:
-    """One thing that happened in a run. `kind`: started, said, call, result, waiting, person, trouble, ended."""
-
-    at: datetime
-    kind: str
-    text: str
-    detail: str = ""
 
 
 async def follow(client: Client, run: Run, *, wait: bool) -> AsyncIterator[Line]:
@@ -49,6 +40,7 @@ class _Teller:
         self._client = client
         self._scheduled: dict[int, tuple[str, Any]] = {}
         self._attempts: dict[int, int] = {}
+        self._asked: list[Waiting] = []
         self._last_said = ""
 
     async def tell(self, event: HistoryEvent) -> AsyncIterator[Line]:
@@ -59,15 +51,14 @@ class _Teller:
                 if begun.continued_execution_run_id:
                     return
                 request: RunRequest = await self._read(begun.input, RunRequest)
-                source = f" from {request.source.path}" if request.source.path else ""
-                yield Line(at, "started", f"{request.task.name or 'ad hoc'}{source}, by {request.trigger}")
+                yield lines.started(at, request.task.name, request.source.path, request.trigger)
             case "activity_task_scheduled_event_attributes":
                 scheduled = event.activity_task_scheduled_event_attributes
                 name = scheduled.activity_type.name
                 given: Any = None
                 if name == CALL_TOOL:
                     given = await self._read(scheduled.input, ToolCall)
-                    yield Line(at, "call", given.tool, _shown(given.arguments))
+                    yield Line(at, "call", given.tool, lines.shown(given.arguments))
                 elif name == ASK_MODEL:
                     given = await self._read(scheduled.input, Ask)
                 self._scheduled[event.event_id] = (name, given)
@@ -91,7 +82,7 @@ class _Teller:
                 if begins.workflow_type.name == wire.EFFECT:
                     write: ToolCall = await self._read(begins.input, ToolCall)
                     self._scheduled[event.event_id] = (CALL_TOOL, write)
-                    yield Line(at, "call", write.tool, _shown(write.arguments))
+                    yield Line(at, "call", write.tool, lines.shown(write.arguments))
             case "start_child_workflow_execution_failed_event_attributes":
                 again = event.start_child_workflow_execution_failed_event_attributes.initiated_event_id
                 if again in self._scheduled:
@@ -112,21 +103,21 @@ class _Teller:
                 if wire.WAITING in memo:
                     (asked,) = await self._client.data_converter.decode([memo[wire.WAITING]], [list[Waiting]])
                     for each in asked:
-                        yield Line(at, "waiting", waits(each), each.link or _shown(each.arguments))
+                        if each not in self._asked:  # the others are only listed with it
+                            yield lines.asked(at, each)
+                    self._asked = asked
             case "workflow_execution_update_accepted_event_attributes":
                 given = event.workflow_execution_update_accepted_event_attributes.accepted_request.input
                 if given.name == wire.DECIDE:
                     said: Decision = await self._read(given.args, Decision)
-                    who = f" by {said.by}" if said.by else ""
-                    yield Line(at, "person", f"{'approved' if said.approve else 'denied'}{who}", said.note)
+                    yield lines.decided(at, approve=said.approve, by=said.by, note=said.note)
             case "workflow_execution_cancel_requested_event_attributes":
                 yield Line(at, "trouble", "cancel requested")
             case "workflow_execution_completed_event_attributes":
                 result = event.workflow_execution_completed_event_attributes.result
                 end: RunResult = await self._read(result, RunResult)
-                reason = f": {end.reason}" if end.reason else ""
                 summary = "" if end.summary == self._last_said else end.summary  # it was just told
-                yield Line(at, "ended", f"{end.status}{reason}", summary)
+                yield lines.ended(at, end.status, end.reason, summary)
             case "workflow_execution_terminated_event_attributes":
                 yield Line(at, "ended", "failed: terminated in Temporal")
             case "workflow_execution_timed_out_event_attributes":
@@ -139,7 +130,7 @@ class _Teller:
     async def _done(self, at: datetime, scheduled_id: int, payloads: Any) -> AsyncIterator[Line]:
         name, given = self._scheduled.pop(scheduled_id, ("", None))
         attempt = self._attempts.pop(scheduled_id, 1)
-        again = f" (attempt {attempt})" if attempt > 1 else ""
+        again = lines.again(attempt)
         if name == ASK_MODEL:
             reply: Reply = await self._read(payloads, Reply)
             self._last_said = reply.text
@@ -162,19 +153,3 @@ class _Teller:
 
     async def _read(self, payloads: Any, kind: type) -> Any:
         return (await self._client.data_converter.decode(payloads.payloads, [kind]))[0]
-
-
-def _shown(arguments: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-
-
-def waits(each: Waiting) -> str:
-    """What a run waits for, in one line."""
-    until = f"until {each.until:%d %b %H:%M} UTC"
-    match each.kind:
-        case "connection":
-            return f"waits for {each.toolkit} to be connected, {until}"
-        case "unknown":
-            return f"nobody knows whether {each.tool} took effect; waits for a person, {until}"
-        case _:
-            return f"{each.tool} waits for approval, {until}"

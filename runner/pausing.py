@@ -10,14 +10,11 @@ from temporalio.client import Client, ScheduleHandle, ScheduleState
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
+from runner.ways import NotKept
 from schemas import wire
 
 _WAITS = (0.0, 0.1, 0.3, 1.0, 2.0)
 """Seconds before each try."""
-
-
-class NotKept(Exception):  # noqa: N818 - it reads as a state
-    """The server took the change again and again and did not make it. The message says what to do."""
 
 
 async def pause_schedule(client: Client, name: str, note: str) -> bool:

@@ -5,39 +5,18 @@ one wins, and it is told only once a worker has taken it.
 """
 
 import asyncio
-from dataclasses import dataclass
 from datetime import datetime
 
 from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
+from runner.ways import NobodyThere, NoSuchQuestion, Open, Refused, check_open
 from schemas import wire
 from schemas.run import Decision, Waiting
 
 _TASK = SearchAttributeKey.for_keyword(wire.TASK)
 _WAITING = f"{wire.ALL_RUNS} AND {wire.STATUS} = 'waiting' AND ExecutionStatus = 'Running'"
-
-
-@dataclass(frozen=True)
-class Open:
-    """One open question of one run."""
-
-    run: str
-    task: str
-    waiting: Waiting
-
-
-class NoSuchQuestion(Exception):  # noqa: N818 - it reads as an answer
-    """Nothing of that id waits, or more than one thing does."""
-
-
-class Refused(Exception):  # noqa: N818 - it reads as an answer
-    """The run did not take the decision, and says why."""
-
-
-class NobodyThere(Exception):  # noqa: N818 - it reads as an answer
-    """No worker took the decision in time. The server may hand it to one that comes later."""
 
 
 async def open_questions(client: Client, task: str = "") -> list[Open]:
@@ -51,18 +30,6 @@ async def open_questions(client: Client, task: str = "") -> list[Open]:
     return sorted(found, key=lambda each: each.waiting.since)
 
 
-def find_question(given: str, asked: list[Open]) -> Open:
-    """The open question whose id begins so, or that of the run which is named. Raises NoSuchQuestion."""
-    exact = [each for each in asked if given in (each.waiting.id, each.run)]
-    found = exact or [each for each in asked if each.waiting.id.startswith(given) or each.run.startswith(given)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        ids = ", ".join(each.waiting.id for each in found[:5])
-        raise NoSuchQuestion(f"`{given}` may be more than one: {ids}")
-    raise NoSuchQuestion(f"nothing waits under `{given}`; `goalfile approvals` lists what does")
-
-
 async def decide(client: Client, question: Open, decision: Decision, within: float) -> None:
     """Hand a decision to its run. Raises Refused, or NobodyThere after `within` seconds."""
     handle = client.get_workflow_handle(question.run)
@@ -72,10 +39,7 @@ async def decide(client: Client, question: Open, decision: Decision, within: flo
     except WorkflowUpdateFailedError as error:
         raise Refused(str(error.cause or error)) from error
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
-        raise NobodyThere(
-            f"no worker took it within {within:g} seconds; it may still be taken when one comes. Start one, or let "
-            "yours scale up, and look at `goalfile approvals` before you say it again"
-        ) from None
+        raise NobodyThere(within) from None
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             raise Refused(f"{question.run} has ended") from error
@@ -90,6 +54,5 @@ async def recheck(client: Client, run: str) -> None:
 def decision_on(question: Open, *, approve: bool, by: str, note: str, now: datetime) -> Decision:
     """A person's word on exactly what was shown. Raises NoSuchQuestion if its time is over."""
     asked = question.waiting
-    if now >= asked.until:
-        raise NoSuchQuestion(f"the time of {asked.id} is over")
+    check_open(asked, now)
     return Decision(id=asked.id, fingerprint=asked.fingerprint, approve=approve, by=by, note=note)

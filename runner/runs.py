@@ -4,7 +4,6 @@ The words are ours (status, outcome); this is where Temporal's are translated. W
 `runner.following`'s to tell.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
 
@@ -13,6 +12,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from runner.schedules import keywords, said
+from runner.ways import NoSuchRun, Run, meant
 from schemas import wire
 from schemas.run import ENDED, RunRequest, RunResult
 
@@ -22,22 +22,6 @@ CLOSED_BY_TEMPORAL = {
     WorkflowExecutionStatus.FAILED: "failed in Temporal",
     WorkflowExecutionStatus.CANCELED: "cancelled before a worker took it",
 }
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run in a list."""
-
-    id: str
-    task: str
-    status: str
-    started_at: datetime
-    ended_at: datetime | None = None
-    reason: str = ""
-
-
-class NoSuchRun(Exception):  # noqa: N818 - it reads as an answer
-    """No run has that id, or more than one begins with it."""
 
 
 async def start_run(client: Client, request: RunRequest, queue: str) -> str:
@@ -75,12 +59,7 @@ async def find_run(client: Client, given: str) -> Run:
         query = f"{wire.LISTED_RUNS} AND WorkflowId STARTS_WITH {wire.quoted(given)}"
     except ValueError as error:
         raise NoSuchRun(f"`{given}` is no run id") from error
-    found = [_run(entry) async for entry in client.list_workflows(query, limit=3)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise NoSuchRun(f"more than one run begins with `{given}`, such as {found[0].id} and {found[1].id}")
-    raise NoSuchRun(f"there is no run `{given}`; `goalfile ps` lists the latest")
+    return meant(given, [_run(entry) async for entry in client.list_workflows(query, limit=3)])
 
 
 async def result_of(client: Client, run: Run) -> RunResult | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from runner.settings import Settings
     from runner.telemetry import Reporting
+    from runner.ways import Way
     from schemas.config import Config
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print data as JSON.")
@@ -79,3 +80,32 @@ def with_server(
             raise Failed(f"the Temporal server refused or did not answer: {error.message}", code) from error
 
     asyncio.run(all_of_it())
+
+
+def with_way(do: "Callable[[Way], Coroutine[Any, Any, None]]", *, needs_keys: bool = True) -> None:
+    """Do what a person does with runs: at the gateway that GOALFILE_SERVER names, else at Temporal.
+
+    The variable wins over every TEMPORAL_* one. That a `goalfile dev` runs nearby is no reason to ask its gateway.
+    """
+    settings = settings_now()
+    if not settings.server:
+        with_server(lambda client, settings: _near(client, settings, do), needs_keys=needs_keys)
+        return
+    import asyncio  # noqa: PLC0415
+
+    from runner.afar import Afar  # noqa: PLC0415
+    from runner.gate import Gate  # noqa: PLC0415
+
+    async def all_of_it(server: str) -> None:
+        async with Gate(server, settings.token) as gate:
+            await do(Afar(gate))
+
+    asyncio.run(all_of_it(settings.server))
+
+
+def _near(
+    client: "Client", settings: "Settings", do: "Callable[[Way], Coroutine[Any, Any, None]]"
+) -> "Coroutine[Any, Any, None]":
+    from runner.near import Near  # noqa: PLC0415
+
+    return do(Near(client, settings))

@@ -40,8 +40,10 @@ class Settings:
     """Seconds that a worker which was asked to stop gives the steps in flight."""
     color: bool | None = None
     """Whether output is coloured (NO_COLOR, FORCE_COLOR); None leaves it to the terminal."""
+    server: str | None = None
+    """GOALFILE_SERVER: the gateway at which people do with runs what they do, instead of at Temporal."""
     gateway: str | None = None
-    """Address of the gateway that `--online` and `schema --server` ask."""
+    """Address of the gateway that `--online` and `schema --server` ask: the same, or that of a `dev` nearby."""
     token: str | None = field(default=None, repr=False)
     """What the gateway knows us by."""
     config: Path | None = None
@@ -76,6 +78,7 @@ def read_settings(environ: Mapping[str, str] | None = None, here: Path | None = 
         "workspace": Path(env["GOALFILE_WORKSPACE"]) if env.get("GOALFILE_WORKSPACE") else None,
         "scripted_pause": _seconds(env, "GOALFILE_SCRIPTED_PAUSE"),
         "grace": _seconds(env, "GOALFILE_GRACE"),
+        "server": env.get("GOALFILE_SERVER"),
         "gateway": env.get("GOALFILE_SERVER") or _dev_server(here or Path.cwd()).get("gateway"),
         "token": env.get("GOALFILE_TOKEN"),
         "artifacts": Path(env["GOALFILE_ARTIFACTS"]) if env.get("GOALFILE_ARTIFACTS") else None,

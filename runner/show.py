@@ -6,13 +6,13 @@ Pure text. Model output and tool results are foreign: control characters never r
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from runner import effective
-from runner.following import Line
-from runner.runs import Run
-from runner.sync import Round
+from runner.lines import Line
+from runner.ways import Run
 from schemas.cron import parse_cron
 from schemas.duration import format_duration
 from schemas.problem import Problem
@@ -20,6 +20,9 @@ from schemas.run import RunRequest
 from schemas.slots import next_slots
 from schemas.sync_status import SyncStatus
 from schemas.task import Task
+
+if TYPE_CHECKING:
+    from runner.sync import Round
 
 MARKS = {
     "queued": ("…", "bright_black"),
@@ -64,7 +67,7 @@ def problem_text(problem: Problem, sources: Mapping[str, str]) -> str:
     return f"{click.style(head, fg='red' if problem.severity == 'error' else 'yellow', bold=True)}\n{rest}"
 
 
-def change_lines(round_: Round, *, done: bool = True) -> list[str]:
+def change_lines(round_: "Round", *, done: bool = True) -> list[str]:
     """What a round of sync changed, or would change."""
     past = {"create": "+ scheduled", "update": "~ updated", "delete": "- removed"}
     verbs = past if done else {"create": "+ create", "update": "~ update", "delete": "- delete"}
@@ -72,7 +75,7 @@ def change_lines(round_: Round, *, done: bool = True) -> list[str]:
     return [f"{verbs[a.verb]} {a.name}  ({a.reason})" for a in round_.plan.actions if a.name not in failed]
 
 
-def trouble_lines(done: Round, *, plan: bool = True) -> list[str]:
+def trouble_lines(done: "Round", *, plan: bool = True) -> list[str]:
     """What a round of sync could not do, and every wrong file."""
     lines = [click.style(f"! {f.action.verb} {f.action.name}: {f.error}", fg="red") for f in done.failures]
     lines += [click.style(f"! {note}", fg="yellow") for note in (*(done.plan.notes if plan else ()), *done.done.notes)]

@@ -10,7 +10,7 @@ from datetime import datetime
 import click
 
 from runner import show
-from runner.people import Open
+from runner.ways import Open
 from schemas.run import Effect, Waiting
 
 _SIGNS = {

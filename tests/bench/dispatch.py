@@ -27,6 +27,7 @@ from tests.bench.ratio import Ratio, in_turn
 from tests.bench.server import server
 
 _ONE_AFTER_ANOTHER = 40
+_OF_A_KEY = json.dumps({"goal": "Say hello", "toolkit": ["notes"], "run_as": "bench"}).encode()
 _GOAL = json.dumps({"goal": "Say hello", "toolkit": ["notes"]}).encode()
 
 
@@ -78,7 +79,7 @@ async def _measure() -> list[Ratio]:
         key = with_a_key("admin", open_runs=100_000, requests=100_000)
         for what, config, token, path, body, schedule in (
             ("a goal", "", "", "/v1/runs", _GOAL, ""),
-            ("a goal, with a key", key, KEY, "/v1/runs", _GOAL, ""),
+            ("a goal, with a key", key, KEY, "/v1/runs", _OF_A_KEY, ""),
             ("a task by its name", "", "", "/v1/tasks/hello/runs", b"{}", wire.schedule_id("hello")),
         ):
             with gateway(client, folder, config, GOALFILE_QUEUE="nobody") as url:

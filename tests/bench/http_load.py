@@ -46,7 +46,7 @@ def gateway(client: Client, folder: Path, config: str = "", **env: str) -> Gener
 def with_a_key(scopes: str, **limits: int) -> str:
     """A configuration in which KEY may do this."""
     said = (
-        f"auth:\n  keys:\n    - {{id: bench, sha256: {hashlib.sha256(KEY.encode()).hexdigest()}, scopes: [{scopes}]}}\n"
+        f"auth:\n  keys:\n    - {{id: bench, sha256: {hashlib.sha256(KEY.encode()).hexdigest()}, scopes: [{scopes}], run_as: [bench]}}\n"
     )
     return said + ("  limits: {" + ", ".join(f"{k}: {v}" for k, v in limits.items()) + "}\n" if limits else "")
 

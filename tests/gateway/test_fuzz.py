@@ -5,7 +5,7 @@ Over a real socket, with a real Temporal behind; half of the requests name runs 
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -14,10 +14,12 @@ import pytest
 import pytest_asyncio
 import requests
 import schemathesis
+from fastapi import FastAPI, Response
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import CheckFunction, load_all_checks, not_a_server_error
+from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks
 from temporalio.client import Client, WorkflowFailureError
 from uvicorn import Config, Server
@@ -71,6 +73,21 @@ class There:
     known: dict[str, list[str]]
 
 
+@asynccontextmanager
+async def served(app: FastAPI) -> AsyncIterator[str]:
+    """The address of an app on a socket of its own."""
+    server = Socket(Config(app, port=0, lifespan="off", log_level="error"))
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(10):
+        while not server.started:
+            await asyncio.sleep(0.01)  # it has no event of its own
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def there(house: House) -> AsyncIterator[There]:
     runs: list[str] = []
@@ -83,15 +100,8 @@ async def there(house: House) -> AsyncIterator[There]:
             await house.client.get_workflow_handle(run_id).result()
         except WorkflowFailureError:
             assert "crash" in run_id
-    server = Socket(Config(house.app, port=0, lifespan="off", log_level="error"))
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
-        while not server.started:
-            await asyncio.sleep(0.01)  # it has no event of its own
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield There(f"http://127.0.0.1:{port}", {"run_id": runs, "name": names})
-    server.should_exit = True
-    await serving
+    async with served(house.app) as url:
+        yield There(url, {"run_id": runs, "name": names})
     await house.http.post(f"/v1/runs/{runs[1]}/cancel")
 
 
@@ -127,3 +137,27 @@ async def test_an_answer_is_one_that_the_document_has(
     there: There, method: str, path: str, mode: GenerationMode
 ) -> None:
     await asyncio.to_thread(ask, SCHEMA[path][method], mode, there)
+
+
+LIES = {
+    "another content type": Response("hello", media_type="text/plain"),
+    "another shape": Response('{"count": "many"}', media_type="application/json"),
+    "a status that is nowhere": Response('{"count": 1}', 206, media_type="application/json"),
+    "a fault": Response('{"count": 1}', 500, media_type="application/json"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_an_answer_that_the_document_has_not_is_noticed(lie: str) -> None:
+    app = FastAPI()
+    count = {"type": "object", "required": ["count"], "properties": {"count": {"type": "integer"}}}
+    content = {"application/json": {"schema": count}}
+
+    @app.get("/count", responses={200: {"content": content}}, response_class=Response)
+    async def answer() -> Response:
+        return LIES[lie]
+
+    operation = schemathesis.openapi.from_dict(app.openapi())["/count"]["GET"]
+    async with served(app) as url:
+        with pytest.raises(FailureGroup):
+            await asyncio.to_thread(ask, operation, GenerationMode.POSITIVE, There(url, {}))

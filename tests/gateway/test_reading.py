@@ -15,11 +15,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 from temporalio.client import Client
 
-from gateway import reading
 from gateway.app import create_app
 from gateway.catalog import Names, Toolkits
-from gateway.door import Door
-from gateway.problems import install_problems
 from schemas.config import Channel, Config, load_config
 from schemas.export import config_schema, defaults_schema, schema_text, task_schema
 from tests.gateway.conftest import http_to
@@ -45,13 +42,8 @@ async def nowhere() -> Client:
 
 
 def app_of(names: Names) -> FastAPI:
-    """The routes, and who asks; without the guard, which has tests of its own."""
-    app = FastAPI()
-    app.state.names = names
-    app.include_router(reading.router)
-    install_problems(app)
-    app.add_middleware(Door)
-    return app
+    """The gateway, without Temporal: nothing here needs it."""
+    return create_app(nowhere, names=names)
 
 
 async def validate(raw: bytes, names: Names = HERE, media: str = "application/yaml", **query: str) -> httpx.Response:

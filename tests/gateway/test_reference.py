@@ -195,7 +195,13 @@ def asked(example: str, names: dict[str, str]) -> tuple[str, str, dict[str, str]
     return method or ("GET" if body is None else "POST"), path, headers, body
 
 
-KNOWN = {"NAME", "RUN_ID"}
+ALL_THE_SAME = {
+    "approvals_decide": {404},  # nothing waits for a person here
+    "runs_recheck": {409},
+    "tasks_pause": {409},  # this task has no cron
+    "tasks_resume": {409},
+}
+"""Examples that are understood, and refused for what there is."""
 
 
 @pytest.mark.temporal
@@ -213,11 +219,7 @@ async def test_an_example_can_be_copied(house: House, name: str) -> None:
     said |= {"GOALFILE_URL": "http://here", "NAME": task.name, "RUN_ID": run_id}
     method, path, headers, body = asked(example, said)
     answer = await house.http.request(method, path, headers=headers, content=body)
-    if open_names <= KNOWN:
-        assert answer.status_code < 300, answer.text
-    else:  # something that is not made here: the request itself is understood all the same
-        assert answer.status_code in {200, 404, 409}, answer.text
-        assert json.loads(answer.text)["type"] != "urn:goalfile:problem:not-found"
+    assert answer.status_code < 300 or answer.status_code in ALL_THE_SAME.get(name, ()), answer.text
 
 
 async def test_it_is_made_once_and_says_what_the_document_says() -> None:

@@ -74,7 +74,7 @@ async def test_a_call_is_read_and_allowed_by_the_beginning_of_its_id(client: Cli
     model, box = Thinker(calls("DESTRUCTIVE", path="some/x"), says("Gone.")), Box("removed")
     async with working(client, unique, model, box):
         handle = await begin(client, unique)
-        ((asked),) = await questions_of(client, handle, f"t-{unique}")
+        (asked,) = await questions_of(client, handle, f"t-{unique}")
         id_ = asked.waiting.id
         read = await types("approvals", "--task", f"t-{unique}")
         allowed = await types("approve", id_[:12], "--note", "it is empty\nand old")
@@ -286,7 +286,7 @@ async def test_writes_are_listed_by_task_run_age_and_doubt(client: Client, types
     assert json.loads(by_run.stdout) == [other.model_dump(mode="json")]
     assert got(crossed) == (0, "[]\n", "")
 
-    # Two seconds are over by now, or will be: the server compares whole ones.
+    # The query is cut to whole seconds: two of them must be over for `1s` to leave it out.
     await asyncio.sleep(max(0.0, (other.at + timedelta(seconds=2) - datetime.now(UTC)).total_seconds()))
     doubt, doubt_data, no_doubt, too_old = (
         await at_once(
