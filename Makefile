@@ -22,13 +22,15 @@ test-slow: .venv/test  ## what takes longer than a person waits
 
 lint: .venv/test
 	$(BIN)/python -m schemas.export --check
+	$(BIN)/python -m gateway.openapi --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-schemas: .venv/test  ## renew the JSON Schemas from the types
+schemas: .venv/test  ## renew the JSON Schemas and openapi.json from the types
 	$(BIN)/python -m schemas.export
+	$(BIN)/python -m gateway.openapi
 
 editor: tests/editor/node_modules/.package-lock.json  ## the language server that editors use, for its tests
 

@@ -41,7 +41,7 @@ class Screen:
         """The head of the screen, once everything is started."""
         rows = [
             ("page", f"http://127.0.0.1:{gateway_port}/"),
-            ("api", f"http://127.0.0.1:{gateway_port}/v1  (described in /openapi.json)"),
+            ("api", f"http://127.0.0.1:{gateway_port}/v1  (described in /docs)"),
             ("temporal", f"{server.ui}  (server at {server.address})"),
             ("thinking", self._thinking()),
             ("tools", self._tools()),

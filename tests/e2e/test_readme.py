@@ -87,6 +87,14 @@ def test_a_repository_is_set_up_as_the_readme_tells_it(tmp_path: Path) -> None:
         shown_is_what_comes_back(said, shown)
 
 
+def test_the_gateway_answers_what_the_readme_asks_it(house: House) -> None:
+    for command, _ in commands(BLOCKS[4]):
+        asked = command.replace("http://127.0.0.1:7700", house.addresses()["gateway"])
+        said = run(asked.replace("curl -s", "curl -s --fail-with-body"), house.folder)
+        assert said.returncode == 0, f"{command}\n{said.stderr}{said.stdout}"
+        assert said.stdout
+
+
 def test_the_screen_shows_what_the_readme_shows(house: House) -> None:
     block = next(block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if "Ctrl-C" in block)
     names = [line.split()[0] for line in block.splitlines() if line.startswith("  ") and line.strip()]

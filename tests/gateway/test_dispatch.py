@@ -10,9 +10,12 @@ import httpx
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
+from gateway.app import create_app
+from gateway.preflight import Preflight
 from schemas.task import Task
-from tests.gateway.conftest import House
+from tests.gateway.conftest import House, http_to
 from tests.gateway.test_process import gateways
+from tests.standins.composio_api import ComposioApi, folder
 
 pytestmark = [pytest.mark.temporal, pytest.mark.asyncio(loop_scope="session")]
 
@@ -106,6 +109,23 @@ async def test_a_run_that_goes_on_is_not_started_again(house: House) -> None:
     assert (answer.status_code, answer.json()["type"]) == (409, "urn:goalfile:problem:run-goes-on")
 
 
+async def test_what_was_started_under_a_key_is_told_again_though_it_could_not_be_started_now(house: House) -> None:
+    with ComposioApi(folder("notes"), connected={("default", "notes")}) as composio:
+        preflight = Preflight(composio.key, composio.url, "default", keep=0)
+        app = create_app(lambda: asyncio.sleep(0, house.client), preflight=preflight)
+        async with http_to(app) as http:
+            with_key, goal = key(), {"goal": "x", "toolkit": "notes"}
+            first = await http.post("/v1/runs", json=goal, headers=with_key)
+            composio.connected = set()
+            again = await http.post("/v1/runs", json=goal, headers=with_key)
+            other = await http.post("/v1/runs", json=goal, headers=key())
+    assert (first.status_code, again.status_code, other.status_code) == (202, 202, 409)
+    assert again.json()["id"] == first.json()["id"]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert other.json()["connect_url"].startswith("http")
+
+
+@pytest.mark.slow
 async def test_a_gateway_that_is_killed_between_start_and_answer_leaves_exactly_one_run(
     house: House, tmp_path: Path
 ) -> None:

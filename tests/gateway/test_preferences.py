@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dispatch import LONGEST_WAIT, digest_of, seconds_to_wait
+from gateway.dispatch import LONGEST_WAIT, Starts, digest_of, seconds_to_wait
+from gateway.problems import Busy
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,17 @@ def test_two_spellings_of_one_request_are_one_and_two_requests_are_two(body: dic
     assert digest_of("/a", spelt) == digest_of("/a", backwards)
     assert digest_of("/a", spelt) != digest_of("/b", spelt)
     assert digest_of("/a", spelt) != digest_of("/a", spelt[:-1] + b', "more": 0' + other)
+
+
+async def test_more_starts_than_can_be_had_are_refused_and_a_place_is_given_back_whatever_happens() -> None:
+    starts = Starts(most=2)
+    async with starts.one():
+        with pytest.raises(RuntimeError):
+            async with starts.one():
+                raise RuntimeError
+        async with starts.one():
+            with pytest.raises(Busy):
+                async with starts.one():
+                    raise AssertionError
+    async with starts.one(), starts.one():
+        pass
