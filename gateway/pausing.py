@@ -11,7 +11,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import Field, JsonValue
-from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.api.workflowservice.v1 import DescribeScheduleRequest
 from temporalio.client import (
     Client,
@@ -23,13 +22,13 @@ from temporalio.client import (
     ScheduleState,
 )
 from temporalio.common import SearchAttributeKey
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from gateway.api import Known, OfTasks, Strict
 from gateway.principals import Principal, needs
 from gateway.problems import RESPONSES, NotKept, OffInFile, TaskUnreadable
 from gateway.tasks import described, stored_request
-from gateway.temporal import CALL, UNREADABLE, Connection
+from gateway.temporal import CALL, UNREADABLE, Connection, is_missing
 from gateway.views import TaskView, view_of_task
 from schemas import wire
 from schemas.run import RunRequest, Source
@@ -38,7 +37,7 @@ from schemas.value import Value
 
 _WAITS = (0.0, 0.1, 0.3, 1.0)
 """Seconds before each try."""
-_OWNER = SearchAttributeKey.for_keyword(wire.OWNER)
+_OWNER, _TASK = (SearchAttributeKey.for_keyword(name) for name in (wire.OWNER, wire.TASK))
 
 router = APIRouter(prefix="/v1", responses=RESPONSES, tags=["tasks"])
 Pauser = Annotated[Principal, needs("tasks:write")]
@@ -73,8 +72,9 @@ async def get_task(_: OfTasks, name: str, request: Request, tasks: Known) -> Who
     """One task: as it runs, with every default, its next slots, and where it is from."""
     temporal: Connection = request.app.state.temporal
     async with temporal.ask() as client:
-        if found := await described(client, name):
-            return await _whole(name, found)
+        found = await described(client, name)
+        if found and (asked := await stored_request(name, found)):
+            return _whole(name, found, asked)
     raise await tasks.unknown(name)
 
 
@@ -111,11 +111,14 @@ async def set_stop(who: Admin, request: Request, why: Reason | None = None) -> S
     )
     temporal: Connection = request.app.state.temporal
     async with temporal.ask("Nobody knows whether it was stopped; ask again.") as client:
-        try:
-            await client.create_schedule(wire.STOP_SWITCH, schedule, rpc_timeout=CALL)
-        except ScheduleAlreadyRunningError:
-            return Stop(stopped=await _stopped(client) or wanted)
-    return Stop(stopped=wanted, changed=True)
+        while True:
+            try:
+                await client.create_schedule(wire.STOP_SWITCH, schedule, rpc_timeout=CALL)
+            except ScheduleAlreadyRunningError:
+                if found := await _stopped(client):
+                    return Stop(stopped=found)
+                continue  # it was released in between
+            return Stop(stopped=wanted, changed=True)
 
 
 @router.delete("/stop", operation_id="stop_release")
@@ -126,7 +129,7 @@ async def release_stop(_: Admin, request: Request) -> Stop:
         try:
             await client.get_schedule_handle(wire.STOP_SWITCH).delete(rpc_timeout=CALL)
         except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
+            if is_missing(error):
                 return Stop()
             raise
     return Stop(changed=True)
@@ -135,46 +138,63 @@ async def release_stop(_: Admin, request: Request) -> Stop:
 async def _set(request: Request, name: str, tasks: Known, note: str, *, paused: bool) -> WholeTask:
     temporal: Connection = request.app.state.temporal
     async with temporal.ask("Nobody knows whether it was changed; ask for the task.", patience=10) as client:
-        found = await described(client, name)
+        found, asked = await _known(client, name, tasks)
         # What carries no owner's mark is nobody's task of ours.
-        if found is None or not found.typed_search_attributes.get(_OWNER):
+        marks = found.typed_search_attributes
+        if not marks.get(_OWNER) or marks.get(_TASK) != name:
             raise await tasks.unknown(name)
-        asked = await stored_request(name, found)
-        if asked and (off := _off(name, asked, found.schedule.state)):
+        if off := _off(name, asked, found.schedule.state):
             raise OffInFile(off)
         handle = client.get_schedule_handle(wire.schedule_id(name))
         for wait in _WAITS:
             if found.schedule.state.paused == paused:
-                return await _whole(name, found)
+                return _whole(name, found, asked)
             await asyncio.sleep(wait)
-            change = handle.pause if paused else handle.unpause
-            await change(note=note, rpc_timeout=CALL)
-            found = await described(client, name)
-            if found is None:
-                raise await tasks.unknown(name)
+            try:
+                await (handle.pause if paused else handle.unpause)(note=note, rpc_timeout=CALL)
+            except RPCError as error:
+                if not is_missing(error):
+                    raise
+            found, asked = await _known(client, name, tasks)
         if found.schedule.state.paused == paused:
-            return await _whole(name, found)
+            return _whole(name, found, asked)
     verb = "pause" if paused else "resume"
     raise NotKept(f"Task {name} did not {verb}: something else changes its schedule all the time; ask again.")
 
 
-def _off(name: str, asked: RunRequest, state: ScheduleState) -> str:
+async def _known(client: Client, name: str, tasks: Known) -> tuple[ScheduleDescription, RunRequest | None]:
+    """A task's schedule and what it starts; None if that cannot be read here, for it can be paused all the same.
+
+    Raises TaskNotFound.
+    """
+    found = await described(client, name)
+    try:
+        asked = await stored_request(name, found) if found else None
+    except TaskUnreadable:
+        asked = None
+    else:
+        found = found if asked else None  # what starts no run of ours is no task
+    if found is None:
+        raise await tasks.unknown(name)
+    return found, asked
+
+
+def _off(name: str, asked: RunRequest | None, state: ScheduleState) -> str:
     """Why a task does not run by itself whatever anybody says here; empty if it does."""
-    if not asked.task.cron:
+    if asked and not asked.task.cron:
         return f"Task {name} has no cron: it runs only when asked."
-    if not asked.task.enabled or (state.paused and state.note == wire.DISABLED):
-        return f"Task {name} is {wire.DISABLED}: change `enabled` in {asked.source.path or 'its file'}, and sync."
+    if (asked and not asked.task.enabled) or (state.paused and state.note == wire.DISABLED):
+        path = (asked and asked.source.path) or "its file"
+        return f"Task {name} is {wire.DISABLED}: change `enabled` in {path}, and sync."
     return ""
 
 
-async def _whole(name: str, found: ScheduleDescription) -> WholeTask:
-    asked = await stored_request(name, found)
-    if asked is None:
-        raise TaskUnreadable(f"Task {name} was stored by another version of Goalfile; sync it again.")
-    state = found.schedule.state
-    view = view_of_task(name, asked.task, paused=state.paused, slots=found.info.next_action_times[:10])
-    said = asked.task.model_dump(mode="json")
-    return WholeTask(**dict(view), task=said, source=asked.source, note=state.note or "")
+def _whole(name: str, found: ScheduleDescription, asked: RunRequest | None) -> WholeTask:
+    """The task as it is told; one that cannot be read, as a list tells it."""
+    state, task = found.schedule.state, asked.task if asked else None
+    view = view_of_task(name, task, paused=state.paused, slots=found.info.next_action_times[:10])
+    said = task.model_dump(mode="json") if task else {}
+    return WholeTask(**dict(view), task=said, source=asked.source if asked else Source(), note=state.note or "")
 
 
 async def _stopped(client: Client) -> Stopped | None:
@@ -183,8 +203,7 @@ async def _stopped(client: Client) -> Stopped | None:
     try:
         found = await client.workflow_service.describe_schedule(question, retry=True, timeout=CALL)
     except RPCError as error:
-        gone = error.status == RPCStatusCode.NOT_FOUND
-        if gone and not any(each.Unpack(NamespaceNotFoundFailure()) for each in error.grpc_status.details):
+        if is_missing(error):
             return None
         raise
     unread = Stopped(at=found.info.create_time.ToDatetime(UTC))
