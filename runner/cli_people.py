@@ -4,13 +4,13 @@ Shells around a `Way` and `runner.made`; imported by the command line, so nothin
 """
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from runner.exits import Failed
-from runner.session import AS_JSON, with_server, with_way
+from runner.session import AS_JSON, looking_back, with_server, with_way
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -66,13 +66,15 @@ def deny(which: str, note: str, as_json: bool) -> None:
 def _decide(which: str, note: str, *, approve: bool, as_json: bool) -> None:
     from runner import show, show_people, ways  # noqa: PLC0415
 
+    note = note.encode(errors="replace").decode()  # bytes that are no text cannot be stored
+
     async def do(way: "Way") -> None:
         try:
             question = ways.find_question(which, await way.questions())
             try:
                 await way.decide(question, approve=approve, note=note, within=WITHIN)
             except ways.Refused as error:
-                raise Failed(f"{question.run} did not take it: {error}") from error
+                raise Failed(f"{question.run} did not take it: {show.in_a_line(str(error))}") from error
         except ways.NoSuchQuestion as error:
             raise Failed(str(error)) from error
         except ways.NobodyThere as error:
@@ -113,30 +115,32 @@ def recheck(run: str, as_json: bool) -> None:
 
 @click.command()
 @click.option("--task", default="", help="Only of this task.")
-@click.option("--run", "run_id", default="", help="Only of this run.")
+@click.option("--run", "run_id", default="", help="Only of this run; the beginning of its id will do.")
 @click.option("--since", default="7d", show_default=True, metavar="DURATION", help="How far back to look.")
 @click.option("--unknown", is_flag=True, help="Only those of which nobody knows whether they took effect.")
 @AS_JSON
 def effects(task: str, run_id: str, since: str, unknown: bool, as_json: bool) -> None:
     """List every write that runs made, with what came of it. With --unknown, exit 1 if there is one."""
     from runner import made, show_people  # noqa: PLC0415
-    from schemas.duration import parse_duration  # noqa: PLC0415
+    from runner.runs import find_run  # noqa: PLC0415
+    from runner.ways import NoSuchRun  # noqa: PLC0415
 
-    try:
-        span: timedelta = parse_duration(since)
-    except ValueError as error:
-        raise click.UsageError(f"--since: {error}") from error
+    span = looking_back(since)
 
     async def do(client: "Client", _: object) -> None:
         try:
-            listed = made.effects(client, task=task, run=run_id, since=datetime.now(UTC) - span)
+            run = (await find_run(client, run_id)).id if run_id else ""
+            listed = made.effects(client, task=task, run=run, since=datetime.now(UTC) - span)
             rows = [each async for each in listed if not unknown or each.state == "unknown"]
         except ValueError as error:
             raise Failed(f"{error}", 2) from error
+        except NoSuchRun as error:
+            raise Failed(str(error)) from error
         if as_json:
             click.echo(json.dumps([row.model_dump(mode="json") for row in rows]))
         elif not rows:
-            click.echo(f"no writes in the last {since}", err=True)
+            what = "no write of unknown outcome" if unknown else "no writes"
+            click.echo(f"{what} in the last {since}", err=True)
         else:
             click.echo("\n".join(show_people.effect_table(rows, datetime.now(UTC))))
         if unknown and rows:

@@ -20,7 +20,7 @@ from runner.lines import Line
 from runner.pausing import pause_schedule, resume_schedule
 from runner.schedules import TemporalSchedules, find_task, request_of, said
 from runner.settings import Settings
-from runner.show import one_line
+from runner.show import in_a_line, one_line
 from runner.ways import Changed, Open, Run, Scheduled, off_in_file, settled, unknown_task
 from schemas import wire
 from schemas.catalog import Catalog
@@ -74,7 +74,7 @@ class Near:
 
     async def retry(self, run: Run) -> str:
         """As `Way` says."""
-        request = (await runs.request_of(self._client, run)).model_copy(update={"trigger": "cli"})
+        request = (await runs.request_of(self._client, run)).model_copy(update={"trigger": "cli", "carried": None})
         return await runs.start_run(self._client, request, self._settings.queue)
 
     async def questions(self, task: str = "") -> list[Open]:
@@ -116,7 +116,8 @@ class Near:
 
     async def pause(self, found: Scheduled, reason: str) -> Changed:
         """As `Way` says."""
-        note = f"paused by {_this_user()}{f': {one_line(reason, 500)}' if reason.strip() else ''}"
+        why = one_line(in_a_line(reason), 500)
+        note = f"paused by {_this_user()}{f': {why}' if why else ''}"
         if found.paused or not await pause_schedule(self._client, found.name, note):
             return Changed(found.name, "already paused", found.note)
         return Changed(found.name, "paused", note)

@@ -11,7 +11,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateR
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
-from runner.ways import NobodyThere, NoSuchQuestion, Open, Refused, check_open
+from runner.ways import NobodyThere, Open, Refused, check_open
 from schemas import wire
 from schemas.run import Decision, Waiting
 
@@ -37,7 +37,7 @@ async def decide(client: Client, question: Open, decision: Decision, within: flo
         async with asyncio.timeout(within):
             await handle.execute_update(wire.DECIDE, decision)  # pyright: ignore[reportUnknownMemberType]
     except WorkflowUpdateFailedError as error:
-        raise Refused(str(error.cause or error)) from error
+        raise Refused(str(getattr(error.cause, "message", error))) from error
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         raise NobodyThere(within) from None
     except RPCError as error:

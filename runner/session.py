@@ -12,6 +12,8 @@ import click
 from runner.exits import Failed
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from temporalio.client import Client
 
     from runner.settings import Settings
@@ -32,6 +34,22 @@ def settings_now() -> "Settings":
         raise Failed(str(error), 2) from error
     click.get_current_context().color = settings.color
     return settings
+
+
+def looking_back(text: str) -> "timedelta":
+    """How far `--since` looks back. Raises a usage error that says what to write instead."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from schemas.duration import parse_duration  # noqa: PLC0415
+
+    try:
+        span = parse_duration(text)
+        _ = datetime.now(UTC) - span
+    except OverflowError:
+        raise click.UsageError(f"--since: {text} ago no calendar had begun") from None
+    except ValueError as error:
+        raise click.UsageError(f"--since: {error}") from error
+    return span
 
 
 def config_now(settings: "Settings", root: Path = Path("tasks")) -> "Config":

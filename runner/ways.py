@@ -189,12 +189,14 @@ def meant(given: str, beginning: Sequence[Run], among: str = "") -> Run:
 
 def find_question(given: str, asked: list[Open]) -> Open:
     """The open question whose id begins so, or that of the run which is named. Raises NoSuchQuestion."""
+    if not given:
+        raise NoSuchQuestion("name what is decided: an empty id would fit everything")
     exact = [each for each in asked if given in (each.waiting.id, each.run)]
     found = exact or [each for each in asked if each.waiting.id.startswith(given) or each.run.startswith(given)]
     if len(found) == 1:
         return found[0]
     if found:
-        ids = ", ".join(each.waiting.id for each in found[:5])
+        ids = ", ".join(each.run if each.waiting.kind == "connection" else each.waiting.id for each in found[:5])
         raise NoSuchQuestion(f"`{given}` may be more than one: {ids}")
     raise NoSuchQuestion(f"nothing waits under `{given}`; `goalfile approvals` lists what does")
 

@@ -7,6 +7,7 @@ what foreign text may do to a terminal, `tests.hostile.test_terminal`'s.
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from subprocess import CompletedProcess
 from typing import Any
@@ -14,9 +15,12 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from runner.activities import Activities
 from runner.made import effects
+from runner.opening import Terms
 from runner.ports import Missing, Reply, TransientError
 from runner.runs import find_run, request_of, start_run
+from runner.worker import make_worker
 from schemas.run import Effect, RunRequest, RunResult, Usage
 from schemas.task import Approval, Task
 from tests.temporal.doubles import Box, Thinker, begin, calls, questions_of, results_in, says, waits, wants, working
@@ -77,7 +81,10 @@ async def test_a_call_is_read_and_allowed_by_the_beginning_of_its_id(client: Cli
         (asked,) = await questions_of(client, handle, f"t-{unique}")
         id_ = asked.waiting.id
         read = await types("approvals", "--task", f"t-{unique}")
-        allowed = await types("approve", id_[:12], "--note", "it is empty\nand old")
+        unset = await types("approve", "", "--json")
+        assert (unset.returncode, is_one_line_of_error(unset), box.calls) == (1, True, [])
+        allowed = await types("approve", id_[:12], "--note", "it is empty\nand \udcff old")
+        assert got(allowed) == (0, 'approved: DESTRUCTIVE {"path": "some/x"}\n', FOLLOW.format(handle.id))
         await handle.result()
         assert await questions_of(client, handle, f"t-{unique}", 0) == []
     head, since, *rest = read.stdout.splitlines()
@@ -85,7 +92,6 @@ async def test_a_call_is_read_and_allowed_by_the_beginning_of_its_id(client: Cli
     assert since.startswith(f"  {handle.id}, since ")
     assert since.endswith(", for 23h 59m more")
     assert rest == ["  {", '    "path": "some/x"', "  }", f"  goalfile approve {id_}   |   goalfile deny {id_}"]
-    assert got(allowed) == (0, 'approved: DESTRUCTIVE {"path": "some/x"}\n', FOLLOW.format(handle.id))
     assert [call.arguments for call in box.calls] == [{"path": "some/x"}]
     assert results_in(model)[0]["content"] == "removed"  # a word that allows is for the log, not for the model
 
@@ -104,8 +110,8 @@ async def test_why_a_person_says_no_reaches_the_model_word_for_word_and_its_log_
         handle = await begin(client, unique)
         (asked,) = await questions_of(client, handle, f"t-{unique}")
         said = await types("deny", handle.id, "--note", note, "--json")
+        assert (said.returncode, said.stderr) == (0, "")
         result = await handle.result()
-    assert (said.returncode, said.stderr) == (0, "")
     assert json.loads(said.stdout) == {"id": asked.waiting.id, "run": handle.id, "approved": False}
     assert (result.status, box.calls) == ("succeeded", [])
     assert f"Denied by a person: {note}. It was not made" in results_in(model)[0]["content"]
@@ -129,6 +135,7 @@ async def test_hostile_arguments_are_shown_whole_and_harmless_before_a_decision_
         of_task = ("--task", f"t-{unique}")
         shown, data = (await at_once(types, ("approvals", *of_task), ("approvals", "--json", *of_task))).values()
         allowed = await types("approve", handle.id)
+        assert allowed.returncode == 0, allowed.stderr
         await handle.result()
     expected = {"run": handle.id, "task": f"t-{unique}", **asked.waiting.model_dump(mode="json")}
     assert json.loads(data.stdout) == [expected]
@@ -168,21 +175,20 @@ async def test_an_id_that_fits_more_than_one_decides_nothing_and_names_them(
         assert got(refused[f"approve {handle.id}"]) == (1, "", f"error: `{handle.id}` {both}")
         assert got(refused[f"deny {shared}"]) == (1, "", f"error: `{shared}` {both}")
         assert got(refused[f"approve {one[1:]} --json"]) == (1, "", NOTHING.format(one[1:]))
-        assert (await types("deny", other, LOGNAME="bob")).returncode == 0
+        assert (await types("deny", other, LOGNAME="bob\n\u202eerror: x")).returncode == 0
         again = await at_once(types, ("approve", other), ("deny", other, "--json"))
         assert (await types("approve", one)).returncode == 0
         await handle.result()
     for said in again.values():
         assert (said.returncode, is_one_line_of_error(said)) == (1, True)
-        assert f"{handle.id} did not take it" in said.stderr
-        assert said.stderr.endswith("it was already denied by bob\n")
+        assert said.stderr == f"error: {handle.id} did not take it: it was already denied by bob \ufffderror: x\n"
     assert [call.effect_id for call in box.calls] == [one]
 
 
 async def test_what_is_over_is_refused_although_no_worker_has_noticed(
     client: Client, types: Types, unique: str
 ) -> None:
-    span = timedelta(seconds=1)
+    span = timedelta(seconds=3)  # the worker must be gone by then
     task = Task(goal="x", toolkit=("box",), name=f"t-{unique}", approval=Approval(timeout=span))
     async with working(client, unique, Thinker(calls("DESTRUCTIVE")), box := Box()):
         handle = await begin(client, unique, task)
@@ -217,11 +223,11 @@ async def test_a_connection_is_no_approval_and_a_recheck_lets_the_run_go_on(
         assert allowed.stderr.endswith("it waits for a connection of box, not for an approval\n")
         box.unconnected = ()
         rechecked = await types("recheck", handle.id[:-1], "--json")
+        assert (rechecked.returncode, json.loads(rechecked.stdout)) == (0, {"id": handle.id})
         assert (await handle.result()).status == "succeeded"
     head, _, *rest = listed.stdout.splitlines()
     assert head == "? box is not connected  box"
     assert rest == ["  connect it at https://connect.example/1\ufffd", f"  then: goalfile recheck {handle.id}"]
-    assert (rechecked.returncode, json.loads(rechecked.stdout)) == (0, {"id": handle.id})
     again = await types("recheck", handle.id)
     assert got(again) == (1, "", f"error: {handle.id} waits for nothing: it is succeeded\n")
 
@@ -244,12 +250,30 @@ async def test_an_ended_run_is_started_once_more_as_it_was_asked_and_a_living_on
         await client.get_workflow_handle(first).result()
         said = await types("retry", first[:-1])
         second = said.stdout.removesuffix("\n")
+        assert (said.returncode, said.stderr) == (0, f"started, as the task was then; {FOLLOW.format(second)}")
         result = await client.get_workflow_handle(second, result_type=RunResult).result()
-    assert (said.returncode, said.stderr) == (0, f"started, as the task was then; {FOLLOW.format(second)}")
     assert (second != first, result.summary) == (True, "Sent again.")
     assert len({call.effect_id for call in box.calls}) == 2
     assert model.questions[2].messages[0].content[0]["text"].startswith("Mail ada.\n")
     assert await request_of(client, await find_run(client, second)) == asked.model_copy(update={"trigger": "cli"})
+
+
+async def test_a_run_that_went_on_in_a_new_history_is_retried_from_its_beginning(
+    client: Client, types: Types, unique: str
+) -> None:
+    grown = replace(wants("READ", prefix="d"), usage=Usage(input_tokens=2000, output_tokens=10))
+    model = Thinker(wants("WRITE"), grown, says("I sent one."), says("Done."), wants("WRITE"), says("Done again."))
+    activities = Activities(model, box := Box(), terms=Terms(model="m", sum_up_at=1000))
+    async with make_worker(client, activities, queue=unique, grace=timedelta(seconds=5)):
+        handle = await begin(client, unique)
+        await handle.result()
+        said = await types("retry", handle.id)
+        assert said.returncode == 0, said.stderr
+        again = client.get_workflow_handle(said.stdout.removesuffix("\n"), result_type=RunResult)
+        result = await again.result()
+    assert "I sent one." not in str(model.questions[-1].messages)
+    assert [call.tool for call in box.calls] == ["WRITE", "READ", "WRITE"]
+    assert (result.summary, len(result.steps)) == ("Done again.", 3)
 
 
 # --- effects ---
@@ -273,7 +297,7 @@ async def test_writes_are_listed_by_task_run_age_and_doubt(client: Client, types
             types,
             of_t,
             (*of_t, "--json", "--since", "1h30m"),
-            ("effects", "--run", clean.id, "--json"),
+            ("effects", "--run", clean.id[:-1], "--json"),
             (*of_u, "--run", doubtful.id, "--json"),
         )
     ).values()
@@ -295,7 +319,7 @@ async def test_writes_are_listed_by_task_run_age_and_doubt(client: Client, types
     ).values()
     assert (doubt.returncode, doubt.stdout.count("\n"), "? unknown" in doubt.stdout) == (1, 2, True)
     assert (doubt_data.returncode, [row["id"] for row in json.loads(doubt_data.stdout)]) == (1, [lost.id])
-    assert (no_doubt.returncode, no_doubt.stdout) == (0, "")
+    assert got(no_doubt) == (0, "", "no write of unknown outcome in the last 7d\n")
     assert got(too_old) == (0, "", "no writes in the last 1s\n")
 
 
@@ -326,12 +350,14 @@ async def test_a_hundred_kilobytes_in_one_write_are_a_row_of_the_table_and_whole
 
 async def test_wrong_words_are_exit_2_before_any_server_is_asked(types: Types) -> None:
     spans = ("soon", "7", "-1d", "")
+    endless = ("effects", "--since", "999999w")
     wrong = [("effects", "--since", span) for span in spans]
-    said = await at_once(types, *wrong, ("approve",), TEMPORAL_ADDRESS="127.0.0.1:1")
+    said = await at_once(types, *wrong, endless, ("approve",), TEMPORAL_ADDRESS="127.0.0.1:1")
     assert {words: each.returncode for words, each in said.items()} == dict.fromkeys(said, 2)
     assert {each.stdout for each in said.values()} == {""}
     for span in spans:
         assert "--since: a duration is a number and a unit, such as 90s" in said[f"effects --since {span}"].stderr
+    assert "--since: 999999w ago no calendar had begun" in said[" ".join(endless)].stderr
 
 
 async def test_where_nobody_answers_it_is_exit_3(types: Types) -> None:
@@ -346,7 +372,7 @@ async def test_what_is_no_name_never_becomes_a_part_of_a_query(types: Types) -> 
     lines = {
         ("approvals", "--task", NOT_A_NAME): 2,
         ("effects", "--task", NOT_A_NAME, "--json"): 2,
-        ("effects", "--run", NOT_A_NAME): 2,
+        ("effects", "--run", NOT_A_NAME): 1,
         ("retry", NOT_A_NAME): 1,
     }
     said = await at_once(types, *lines)

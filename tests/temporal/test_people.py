@@ -9,10 +9,10 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from runner.effects import fingerprint
-from runner.people import NobodyThere, NoSuchQuestion, Open, Refused, decide, decision_on, open_questions
+from runner.people import decide, decision_on, open_questions
 from runner.ports import TransientError
 from runner.runs import find_run, list_runs
-from runner.ways import find_question
+from runner.ways import NobodyThere, NoSuchQuestion, Open, Refused, find_question
 from schemas import wire
 from schemas.run import Decision, Progress
 from schemas.task import Approval, Limits, Task, Tools
