@@ -26,6 +26,11 @@ class Desk:
     asked: set[str] = field(default_factory=set[str])
     """Every id that ever waited."""
 
+    @property
+    def unanswered(self) -> tuple[Waiting, ...]:
+        """What still waits for a word."""
+        return tuple(each for each in self.waiting.values() if each.id not in self.decisions)
+
     def open(self, questions: Iterable[Waiting]) -> None:
         """Put questions before people."""
         for question in questions:

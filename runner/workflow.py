@@ -70,13 +70,15 @@ class RunTask:
             usage=agent.usage if agent else Usage(),
             cost_usd=_dollars(agent),
             steps=tuple(self.steps),
-            waiting=tuple(self.desk.waiting.values()),
+            waiting=self.desk.unanswered,
         )
 
     @workflow.update(name=wire.DECIDE)
     def decide(self, decision: Decision) -> None:
         """A person's word on something that waits for one."""
         self.desk.take(decision)
+        if (rest := self.desk.unanswered) and workflow.patched("answered-one-by-one"):
+            workflow.upsert_memo({wire.WAITING: list(rest)})
 
     @decide.validator
     def check_decision(self, decision: Decision) -> None:

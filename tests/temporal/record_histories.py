@@ -63,8 +63,9 @@ async def cancelled(_: Client, handle: Handle, story: Story) -> Handle:
 async def approved(client: Client, handle: Handle, _: Story) -> Handle:
     while not (asked := await open_questions(client, "recorded")):
         await asyncio.sleep(0.1)
-    decision = decision_on(asked[0], approve=True, by="ada", note="", now=datetime.now(UTC))
-    await decide(client, asked[0], decision, within=10)
+    for each in asked:
+        decision = decision_on(each, approve=True, by="ada", note="", now=datetime.now(UTC))
+        await decide(client, each, decision, within=10)
     return handle
 
 
@@ -152,6 +153,9 @@ STORIES = {
         Thinker(wants("WRITE"), says("Sent."), calls("WRITE", other="words"), says("It was sent.")),
         Box(),
         meanwhile=reset,
+    ),
+    "two-calls-approved-one-by-one": Story(
+        task(), Thinker(wants("DESTRUCTIVE", "DESTRUCTIVE"), says("Done.")), Box(), meanwhile=approved
     ),
     # From here on the workflows that a run starts are recorded as well: a write's, and a notice's.
     "told-of-a-lost-write": Story(

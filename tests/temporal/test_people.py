@@ -116,6 +116,8 @@ async def test_several_calls_are_asked_about_together_and_each_gets_its_own_word
         asked = await questions_of(client, handle, f"t-{unique}", 2)
         by_number = {each.waiting.arguments["n"]: each for each in asked}
         await say(client, by_number[2], approve=True)
+        assert await questions_of(client, handle, f"t-{unique}") == [by_number[0]]
+        assert (await handle.query(wire.PROGRESS, result_type=Progress)).waiting == (by_number[0].waiting,)
         await say(client, by_number[0], approve=False)
         await handle.result()
     assert [(call.tool, call.arguments) for call in box.calls] == [("READ", {"n": 1}), ("DESTRUCTIVE", {"n": 2})]

@@ -24,7 +24,7 @@ def replayer() -> Replayer:
 
 
 def test_there_are_histories() -> None:
-    assert len(HISTORIES) >= 22
+    assert len(HISTORIES) >= 23
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
