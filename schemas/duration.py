@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-PATTERN = r"^(\d{1,6}(s|m|h|d|w))+$"
+PATTERN = r"^(\d{1,7}(s|m|h|d|w))+$"
 _UNITS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_PART = re.compile(r"(\d{1,6})(s|m|h|d|w)")
+_PART = re.compile(r"(\d{1,7})(s|m|h|d|w)")
 _WHOLE = re.compile(PATTERN)
 
 

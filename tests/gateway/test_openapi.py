@@ -81,8 +81,8 @@ def test_it_is_openapi_3_1() -> None:
 
 
 def test_every_schema_is_one_and_every_reference_points_at_something() -> None:
-    for name, schema in schemas():
-        Draft202012Validator.check_schema(schema), name
+    for _, schema in schemas():
+        Draft202012Validator.check_schema(schema)
     for reference in values(DOCUMENT, "$ref"):
         node: Any = DOCUMENT
         for part in reference.removeprefix("#/").split("/"):

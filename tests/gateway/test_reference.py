@@ -1,6 +1,5 @@
 """The API reference as a reader meets it: complete, reachable by keyboard, with examples that work."""
 
-import json
 import re
 import shlex
 from collections import Counter
