@@ -185,12 +185,14 @@ async def get_catalog(_: OfTasks, names: Named) -> Catalog:
     return await names.catalog()
 
 
+@health.head("/healthz", include_in_schema=False)
 @health.get("/healthz", operation_id="health_live", tags=["health"])
 async def live() -> dict[str, str]:
     """Whether this process answers; it says nothing about Temporal."""
     return {"status": "ok"}
 
 
+@health.head("/readyz", include_in_schema=False)
 @health.get("/readyz", operation_id="health_ready", tags=["health"])
 async def ready(runs: Here) -> dict[str, str]:
     """Whether Temporal answers, so that runs can be started and seen."""

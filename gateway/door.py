@@ -5,6 +5,7 @@ authentication the gateway serves this machine only, and whoever asks is LOCAL.
 """
 
 import logging
+import re
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,6 +21,8 @@ OPEN = frozenset({"/healthz", "/readyz"})
 """Paths that answer whoever looks: a kubelet has no token, and they tell nothing of anybody's."""
 LONGEST = 8 * 1024
 """Characters of a token; real ones have one or two thousand."""
+_TOKEN = re.compile(rf"[A-Za-z0-9._~+/=-]{{1,{LONGEST}}}")
+"""What a token can be made of (RFC 6750): looked at before anything is done with it."""
 
 
 class Door:
@@ -45,16 +48,18 @@ class Door:
     async def _prove(self, said: list[str]) -> Principal:
         """Who has the one token that was sent. Raises Unproven, or Refusal if nobody can tell right now."""
         scheme, _, token = (said[0] if len(said) == 1 else "").partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not token or len(token) > LONGEST or not token.isascii():
-            raise Unproven
-        if ApiKeys.is_one(token):
+        token = token.strip(" ")
+        if scheme.lower() != "bearer":
+            who, why = None, "no bearer token, or more than one"
+        elif not _TOKEN.fullmatch(token):
+            who, why = None, "no token looks like this"
+        elif ApiKeys.is_one(token):
             who, why = self._keys.holder(token), "no such key"
         elif self._provider:
             who, why = await self._provider.holder(token)
         else:
             who, why = None, "no key, and there is no identity provider"
         if who is None:
-            LOG.info("not let in: %s", why)
+            LOG.debug("not let in: %s", why)
             raise Unproven
         return who

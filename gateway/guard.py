@@ -1,13 +1,14 @@
 """What is checked before any route sees a request: who may ask, from where, and how much.
 
 A browser must not be talked into using the gateway: not by a name that resolves to this machine (Host), not by a
-page from elsewhere (Origin, content type). A body is bounded in size and time before a route has any of it. It
-decides nothing about runs, and does not know who asks.
+page from elsewhere (Origin, content type). A body is bounded in size and time before a route has any of it, and is
+for those who change something: a GET has none. It decides nothing about runs, and does not know who asks.
 """
 
 import asyncio
 import ipaddress
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
@@ -15,6 +16,7 @@ from time import monotonic
 import httpx
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.problems import problem_response
@@ -28,11 +30,12 @@ BODY_WITHIN = 15.0
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # A page from elsewhere cannot send one of these without asking first, and is not answered then.
-_BODIES = frozenset({"application/json", "application/yaml", "text/yaml"})
+_BODIES = frozenset({"application/json", "application/yaml", "application/x-yaml", "text/yaml"})
 _ONLY_HERE = "Ask for 127.0.0.1, localhost or [::1]: without authentication the gateway serves this machine only."
 _ONLY_BY_ITS_NAME = "The gateway is not known by this name."
 _TOO_SLOW = "The body did not arrive in time."
 _TOO_LARGE = f"A request body may have {MAX_BODY // 1024} KiB."
+_NONE_HERE = "Only a request that changes something may have a body."
 
 _ALWAYS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -85,16 +88,16 @@ def refusal(method: str, scheme: str, headers: Headers, served: Hosts = _HERE) -
     hosts = headers.getlist("host")
     if len(hosts) != 1 or not served.serves(hosts[0]):
         return HTTPStatus.MISDIRECTED_REQUEST, _ONLY_HERE if served == _HERE else _ONLY_BY_ITS_NAME
+    length = headers.get("content-length", "0")
+    # A length that is no number never gets here: the server in front refuses it.
+    has_body = length.strip("0") != "" or "transfer-encoding" in headers
     if method in _READING:
-        return None
+        return (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _NONE_HERE) if has_body else None
     own = f"{scheme}://{hosts[0]}".lower()
     if any(origin.lower() != own for origin in headers.getlist("origin")):
         return HTTPStatus.FORBIDDEN, "Another site's page may not change anything here."
-    length = headers.get("content-length", "0")
-    # A length that is no number never gets here: the server in front refuses it.
-    if length.isdecimal() and int(length[:20]) > MAX_BODY:
+    if length.isdecimal() and int(length.lstrip("0")[:20] or "0") > MAX_BODY:
         return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _TOO_LARGE
-    has_body = length != "0" or "transfer-encoding" in headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if has_body and kind not in _BODIES:
         return (
@@ -154,4 +157,5 @@ class Guard:
                 raise HTTPException(status, _TOO_LARGE, headers={"Connection": "close"})
             return message
 
-        await self._app(scope, receive_bounded, send_with_headers)
+        with suppress(ClientDisconnect):  # whoever hangs up within a body is no fault of ours
+            await self._app(scope, receive_bounded, send_with_headers)

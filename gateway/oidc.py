@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import re
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -37,7 +38,10 @@ _KINDS: Mapping[Algorithm, tuple[str, str | None]] = {
     "ES256": ("EC", "P-256"),
     "EdDSA": ("OKP", "Ed25519"),
 }
+_ASKED = {"Accept": "application/json", "Accept-Encoding": "identity"}
+"""Nothing is unpacked: a few bytes could become very many."""
 _SUBJECT = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}")
+_NAME = re.compile(r"\S{1,100}")
 _FOLLOWED_BY_NOBODY = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
 _OPTIONS: Options = {
     "require": ["exp", "iat", "iss", "aud", "sub"],
@@ -56,12 +60,14 @@ class Provider:
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched, self._rest_until, self._is_down = float("-inf"), float("-inf"), False
         self._asking: asyncio.Task[None] | None = None
+        self._tls: ssl.SSLContext | None = None
 
     async def holder(self, token: str) -> tuple[Principal | None, str]:
         """Who has this token; or None, and why in words for the log. Raises NoKeys if nobody can tell."""
         try:
-            head = jwt.get_unverified_header(token)
-        except (jwt.InvalidTokenError, RecursionError) as error:
+            # Of the head alone: the rest may be long, and is of no interest if this does not fit.
+            head = jwt.get_unverified_header(token.partition(".")[0] + "..")
+        except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
             return None, type(error).__name__
         kid = head.get("kid")
         if head.get("alg") != self._oidc.algorithm or _FOLLOWED_BY_NOBODY & head.keys() or not isinstance(kid, str):
@@ -79,9 +85,9 @@ class Provider:
                 leeway=LEEWAY,
                 options=_OPTIONS,
             )
+            return self._principal(claims)
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError, RecursionError) as error:
             return None, type(error).__name__
-        return self._principal(claims)
 
     def _principal(self, claims: Mapping[str, Any]) -> tuple[Principal | None, str]:
         subject, ends, begins = claims["sub"], claims["exp"], claims["iat"]
@@ -92,10 +98,8 @@ class Provider:
         ):
             return None, "it lives too long"
         mark = mark_of(self._oidc.issuer, subject)
-        names = (claims.get(claim) for claim in ("email", "preferred_username", "name", "sub"))
-        name = next((each for each in names if isinstance(each, str) and each.strip() and each.isprintable()), mark)
         scopes = granted(claims.get(self._oidc.claim), self._oidc)
-        return Principal(name[:100], mark, scopes, self._oidc.run_as), ""
+        return Principal(_name(claims) or mark, mark, scopes, self._oidc.run_as), ""
 
     async def _key(self, kid: str) -> jwt.PyJWK | None:
         """The key of this id, or None if the provider has none. Raises NoKeys."""
@@ -137,18 +141,34 @@ class Provider:
     async def _fetch(self) -> dict[str, jwt.PyJWK]:
         """The provider's keys by id. Raises ValueError, or what httpx raises."""
         body = bytearray()
+        # No proxy of the environment, but its certificate authorities; made in a thread, for it takes its time.
+        self._tls = self._tls or await asyncio.to_thread(httpx.create_ssl_context)
         async with (
             asyncio.timeout(self._within),
-            httpx.AsyncClient(timeout=self._within, follow_redirects=False, trust_env=False) as provider,
-            provider.stream("GET", self._oidc.jwks_url, headers={"Accept": "application/json"}) as answer,
+            httpx.AsyncClient(
+                timeout=self._within, follow_redirects=False, trust_env=False, verify=self._tls
+            ) as provider,
+            provider.stream("GET", self._oidc.jwks_url, headers=_ASKED) as answer,
         ):
             if answer.status_code != HTTPStatus.OK:
                 raise ValueError(f"status {answer.status_code}")
-            async for part in answer.aiter_bytes():
+            async for part in answer.aiter_raw():
                 body += part
                 if len(body) > _MOST_BYTES:
                     raise ValueError("too large")
         return keys_of(bytes(body), self._oidc.algorithm)
+
+
+def _name(claims: Mapping[str, Any]) -> str:
+    """Whom people read of in approvals and notes; empty if nothing fits.
+
+    Without blanks, which every key's name has: no provider lets anybody pass for one.
+    """
+    email = None if claims.get("email_verified") is False else claims.get("email")
+    said = (email, claims.get("preferred_username"), claims["sub"])
+    return next(
+        (each for each in said if isinstance(each, str) and re.fullmatch(r"\S{1,100}", each) and each.isprintable()), ""
+    )
 
 
 def keys_of(body: bytes, algorithm: Algorithm) -> dict[str, jwt.PyJWK]:

@@ -5,6 +5,7 @@ when to ask again; nothing queues. Whoever sits at a gateway without authenticat
 The decisions are pure; what is remembered of a principal is forgotten when it has been idle.
 """
 
+import asyncio
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Generator
@@ -23,8 +24,10 @@ REMEMBERED = 4_096
 """Principals that are remembered at most: those that asked last."""
 FRESH = 1.0
 """Seconds that a count of open runs is believed."""
-LAG = 3.0
-"""Seconds after which a run that was admitted is in the count: Temporal's lists lag a second or two behind."""
+LAG = 10.0
+"""Seconds after which a run that was admitted is in the count: Temporal's lists lag a second or two behind, and more
+when it is busy."""
+_HARDLY = 1e-9  # what floating point may lose of a request: whoever waited as told is let in
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,22 @@ class Bucket:
 def taken(bucket: Bucket | None, now: float, rate: float, burst: float) -> tuple[Bucket, float]:
     """Take one request: what is left, and 0; or, if nothing is left to take, in how many seconds there is."""
     full = bucket.filled(now, rate, burst) if bucket else Bucket(burst, now)
-    if full.left >= 1:
-        return Bucket(full.left - 1, full.at), 0.0
+    if full.left >= 1 - _HARDLY:
+        return Bucket(max(0.0, full.left - 1), full.at), 0.0
     return full, (1 - full.left) / rate
 
 
 class Requests:
-    """ASGI middleware: counts each principal's requests, and tells in every answer what is left."""
+    """ASGI middleware: counts each principal's requests, and tells in every answer what is left.
+
+    It tells so in the words of draft-ietf-httpapi-ratelimit-headers-10, of a bucket that fills in `w` seconds.
+    """
 
     def __init__(self, app: ASGIApp, shares: Shares, clock: Callable[[], float] = time.monotonic) -> None:
         self._app, self._clock = app, clock
-        self._rate, self._burst = shares.requests / 60, max(10.0, shares.requests / 6)
-        self._policy = f'"minute";q={shares.requests};w=60'
+        self._rate, self._burst = shares.requests / 60, max(10, shares.requests // 6)
+        self._fills_in = self._burst / self._rate
+        self._policy = f'"requests";q={self._burst};w={ceil(self._fills_in)}'
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,9 +70,9 @@ class Requests:
             return
         bucket, wait = taken(self._buckets.pop(who.mark, None), self._clock(), self._rate, self._burst)
         self._buckets[who.mark] = bucket
-        while len(self._buckets) > REMEMBERED:
-            self._buckets.popitem(last=False)
-        left = f'"minute";r={int(bucket.left)};t={ceil((self._burst - bucket.left) / self._rate)}'
+        self._forget(bucket.at)
+        more_in = ceil((1 - bucket.left % 1) / self._rate - _HARDLY)
+        left = f'"requests";r={int(bucket.left)};t={max(1, more_in)}'
 
         async def send_told(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -78,6 +85,11 @@ class Requests:
             await refusal_response(scope["path"], refusal)(scope, receive, send_told)
         else:
             await self._app(scope, receive, send_told)
+
+    def _forget(self, now: float) -> None:
+        """Forget whose bucket is full again: there is nothing to remember. The first asked longest ago."""
+        while len(self._buckets) > REMEMBERED or next(iter(self._buckets.values())).at + self._fills_in <= now:
+            self._buckets.popitem(last=False)
 
 
 @dataclass
@@ -106,12 +118,21 @@ class _Known:
     count: int = 0
     counted_at: float = float("-inf")
     admitted: list[float] = field(default_factory=list[float])
+    counting: asyncio.Task[None] | None = None
+    asking: int = 0
+    """Requests that are in `admit` just now."""
+
+    def is_idle(self, now: float) -> bool:
+        """Whether a count is due, and nothing is to be added to it."""
+        is_stale = now - self.counted_at >= FRESH
+        return is_stale and not self.asking and (not self.admitted or self.admitted[-1] <= now - LAG)
 
 
 class OpenRuns:
-    """How many of each principal's runs have not ended: those that Temporal counts, and those just admitted.
+    """How many of each principal's runs have not ended: those that Temporal counts, and those it may not count yet.
 
-    For a moment some are counted twice, and one is refused that might have begun; never the other way around.
+    For a moment some are counted twice, and one is refused that might have begun; never the other way around, but
+    for what another gateway admits meanwhile.
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -119,18 +140,37 @@ class OpenRuns:
         self._of: OrderedDict[str, _Known] = OrderedDict()
 
     async def admit(self, who: Principal, count: Callable[[str], Awaitable[int]]) -> None:
-        """Let one more run begin. `count` asks Temporal, at most once a second. Raises TooMuch."""
+        """Let one more run begin. `count` asks Temporal, at most once a second. Raises TooMuch.
+
+        Whoever asks while it counts waits for that count: none gets past on the one before.
+        """
         if not who.mark:
             return
+        self._forget()
         known = self._of.setdefault(who.mark, _Known())
         self._of.move_to_end(who.mark)
-        while len(self._of) > REMEMBERED:
+        known.asking += 1
+        try:
+            if self._clock() - known.counted_at >= FRESH:
+                known.counting = known.counting or asyncio.create_task(self._count(who.mark, known, count))
+                await asyncio.shield(known.counting)  # a caller that goes takes it from nobody else
+            if known.count + len(known.admitted) >= self._most:
+                raise TooMuch(f"{self._most} of your runs have not ended yet; wait for one, or cancel one.", 5)
+            known.admitted.append(self._clock())
+        finally:
+            known.asking -= 1
+
+    async def _count(self, mark: str, known: _Known, count: Callable[[str], Awaitable[int]]) -> None:
+        began = self._clock()
+        try:
+            counted = await count(mark)
+            grown = max(0, counted - known.count)  # so many, at least, are seen by now
+            known.admitted = [at for at in known.admitted[grown:] if at > began - LAG]
+            known.count, known.counted_at = counted, began
+        finally:
+            known.counting = None
+
+    def _forget(self) -> None:
+        """Forget whoever is idle, and make room for one more. The first asked longest ago."""
+        while self._of and (len(self._of) >= REMEMBERED or next(iter(self._of.values())).is_idle(self._clock())):
             self._of.popitem(last=False)
-        if self._clock() - known.counted_at >= FRESH:
-            known.counted_at = self._clock()  # whoever asks meanwhile takes the count of before
-            known.count = await count(who.mark)
-        now = self._clock()
-        known.admitted = [at for at in known.admitted if now - at < LAG]
-        if known.count + len(known.admitted) >= self._most:
-            raise TooMuch(f"{self._most} of your runs have not ended yet; wait for one, or cancel one.", 5)
-        known.admitted.append(now)

@@ -3,12 +3,12 @@
 A gateway that does not answer is said to be unreachable; nothing is guessed in its place.
 """
 
-import re
 from pathlib import Path
 
 import httpx
 from pydantic import ValidationError
 
+from runner import gate
 from runner.exits import Failed
 from runner.files import read_file
 from runner.settings import Settings
@@ -23,9 +23,12 @@ def ask_catalog(settings: Settings, server: str | None = None) -> Catalog:
     address = server or settings.gateway
     if not address:
         raise Failed("no gateway is named: set GOALFILE_SERVER, or start one with `goalfile dev`", 2)
-    shown = re.sub(r"//[^/@]*@", "//…@", address)  # a password in an address is nobody's to read
+    shown, headers = gate.shown(address), gate.sign(address, settings.token)
+    past_proxies = gate.is_plain_and_here(address)
     try:
-        answer = httpx.get(f"{address.rstrip('/')}/v1/catalog", headers=_headers(settings), timeout=_WITHIN)
+        answer = httpx.get(
+            f"{address.rstrip('/')}/v1/catalog", headers=headers, timeout=_WITHIN, trust_env=not past_proxies
+        )
         if answer.status_code in (401, 403):
             raise Failed(f"the gateway at {shown} does not allow it: set GOALFILE_TOKEN to a token that may", 4)
         catalog = Catalog.model_validate_json(answer.raise_for_status().content)
@@ -38,13 +41,6 @@ def ask_catalog(settings: Settings, server: str | None = None) -> Catalog:
     if not catalog.model_fields_set >= {"toolkits", "channels"}:  # lenient types take any object
         raise Failed(f"what answers at {shown} is no gateway of Goalfile", 3)
     return catalog
-
-
-def _headers(settings: Settings) -> dict[str, str]:
-    token = (settings.token or "").strip()
-    if not re.fullmatch(r"[\x21-\x7e]*", token):
-        raise Failed("GOALFILE_TOKEN is no token: it holds characters that no header takes", 2)
-    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def find_config(settings: Settings, root: Path) -> Path | None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runner import cli_operate, cli_people
+from runner import cli_key, cli_operate, cli_people
 from runner.exits import Failed
 from runner.session import AS_JSON as _JSON
-from runner.session import config_now, settings_now, with_server, with_way
+from runner.session import config_now, looking_back, settings_now, with_server, with_way
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -52,7 +52,7 @@ def dev(root: Path, port: int | None, temporal_port: int | None, ui_port: int | 
         raise Failed(str(error)) from error
 
 
-for command in (*cli_people.COMMANDS, *cli_operate.COMMANDS):
+for command in (cli_key.key, *cli_people.COMMANDS, *cli_operate.COMMANDS):
     goalfile.add_command(command)
 
 
@@ -287,12 +287,8 @@ def sync(root: Path, watch: bool, confirm: str, adopt: tuple[str, ...], as_json:
 def verify(tasks: tuple[str, ...], since: str, as_json: bool) -> None:
     """Account for every slot that was due: ran, skipped and why, missed, or in doubt. Exit 1 on a gap."""
     from runner import cli_verify  # noqa: PLC0415
-    from schemas.duration import parse_duration  # noqa: PLC0415
 
-    try:
-        span = parse_duration(since)
-    except ValueError as error:
-        raise click.UsageError(f"--since: {error}") from error
+    span = looking_back(since)
     with_server(lambda client, settings: cli_verify.verify(client, settings, span, tasks, as_json=as_json))
 
 

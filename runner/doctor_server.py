@@ -133,7 +133,9 @@ async def gateway(settings: Settings) -> Finding:
     """The gateway that the settings name: whether it answers, knows us, and reaches Temporal."""
     check = "gateway"
     if not settings.gateway:
-        return warning(check, "none is named", "set GOALFILE_SERVER to have it looked at; commands about runs ask it then")
+        return warning(
+            check, "none is named", "set GOALFILE_SERVER to have it looked at; commands about runs ask it then"
+        )
     at = place(settings.gateway)
     try:
         # First, for it says most plainly what is wrong with the address or the token.

@@ -60,7 +60,7 @@ class Gate:
                 auth=_signing(headers) if headers else None,  # wins over a name and password in the address
                 timeout=httpx.Timeout(within, connect=min(_CONNECT, within)),
                 follow_redirects=False,
-                trust_env=not _is_plain_and_here(address),  # a proxy has no business between us and this machine
+                trust_env=not is_plain_and_here(address),  # a proxy has no business between us and this machine
             )
         except OSError as error:  # a certificate file that is not there
             raise Failed(f"what SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error.strerror}", 2) from error
@@ -91,7 +91,8 @@ class Gate:
             try:
                 raw = await self._once(method, path, query or {}, body, headers or {}, self._within + seconds)
             except (SaidNo, Unheard) as error:
-                if not again or (isinstance(error, SaidNo) and error.status not in _NOT_NOW):
+                in_doubt = isinstance(error, Unheard) or (method != "GET" and error.status in _NOT_NOW)
+                if not again or not in_doubt:
                     raise
                 await asyncio.sleep(_PAUSES[-again])
             else:
@@ -119,8 +120,14 @@ class Gate:
         """What is said of answers that make no sense."""
         return Failed(f"what answers at {self.shown} is no gateway of Goalfile, or one of another version", 3)
 
-    async def _once(
-        self, method: str, path: str, query: Mapping[str, str | int], body: object, headers: Mapping[str, str], at_most: float
+    async def _once(  # noqa: PLR0917 - of `ask`, in its order
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int],
+        body: object,
+        headers: Mapping[str, str],
+        at_most: float,
     ) -> bytes:
         timeout = httpx.Timeout(self._within, read=at_most, connect=min(_CONNECT, self._within))
         with self._unheard():
@@ -220,7 +227,7 @@ def sign(address: str, token: str | None) -> dict[str, str]:
     token = (token or "").strip()
     if not re.fullmatch(r"[\x21-\x7e]*", token):
         raise Failed("GOALFILE_TOKEN is no token: it holds characters that no header takes", 2)
-    if token and re.match(r"(?i)\s*http:", address) and not _is_plain_and_here(address):
+    if token and re.match(r"(?i)\s*http:", address) and not is_plain_and_here(address):
         raise Failed(f"GOALFILE_TOKEN is not sent to {shown(address)}, where others could read it: use https://", 2)
     return {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -233,7 +240,7 @@ def _signing(headers: Mapping[str, str]) -> Any:
     return signed
 
 
-def _is_plain_and_here(address: str) -> bool:
+def is_plain_and_here(address: str) -> bool:
     """Whether it is http:// and names this machine, by a name that cannot be another one's."""
     try:
         url = httpx.URL(address)

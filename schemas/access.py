@@ -110,7 +110,9 @@ class Oidc(Value):
         dict[str, tuple[Scope, ...]],
         _said(
             "The scopes of each value of `claim`; left out, the values are scopes themselves.",
+            minProperties=1,  # an empty one would read as nothing is granted, and mean the opposite
             additionalProperties=_SCOPES,
+            errorMessage="write a value of the claim and its scopes, such as `ops: [admin]`",
         ),
     ] = Field(default_factory=dict[str, tuple[Scope, ...]])
     run_as: Annotated[

@@ -16,7 +16,7 @@ _MARKS: dict[str, str] = {
     "an API key": r"\bsk-[A-Za-z0-9_-]{16,}",
     "a webhook secret": r"\bwhsec_[A-Za-z0-9+/=]{16,}",
     "an AWS key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
-    "a key of Goalfile": r"\bgf_[a-z0-9][a-z0-9-]{0,30}_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])",
+    "a key of Goalfile": r"\bgf_[a-z0-9][a-z0-9-]{0,30}_[A-Za-z0-9_-]{43,}",
     "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
 }
 _KINDS = tuple(_MARKS)

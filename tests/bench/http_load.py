@@ -45,9 +45,9 @@ def gateway(client: Client, folder: Path, config: str = "", **env: str) -> Gener
 
 def with_a_key(scopes: str, **limits: int) -> str:
     """A configuration in which KEY may do this."""
-    said = (
-        f"auth:\n  keys:\n    - {{id: bench, sha256: {hashlib.sha256(KEY.encode()).hexdigest()}, scopes: [{scopes}], run_as: [bench]}}\n"
-    )
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    key = f"{{id: bench, sha256: {digest}, scopes: [{scopes}], run_as: [bench]}}"
+    said = f"auth:\n  keys:\n    - {key}\n"
     return said + ("  limits: {" + ", ".join(f"{k}: {v}" for k, v in limits.items()) + "}\n" if limits else "")
 
 

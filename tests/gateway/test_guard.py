@@ -62,6 +62,20 @@ def test_a_long_body_is_refused_by_its_announced_length() -> None:
     assert judged("POST", content_length=str(MAX_BODY + 1), content_type="application/json") == 413
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_a_request_that_changes_nothing_has_no_body(method: str) -> None:
+    assert judged(method, content_length="0") == 200
+    assert judged(method, content_length="1", content_type="application/json") == 413
+    assert judged(method, content_length=str(200_000_000)) == 413
+    assert judged(method, transfer_encoding="chunked") == 413
+
+
+@given(st.integers(0, 10**30), st.integers(0, 30))
+def test_no_way_to_write_a_length_makes_it_shorter(length: int, zeros: int) -> None:
+    said = judged("POST", content_length="0" * zeros + str(length), content_type="application/json")
+    assert said == (200 if length <= MAX_BODY else 413)
+
+
 def test_with_authentication_it_is_known_by_the_name_that_the_configuration_gives_it() -> None:
     auth = Auth(keys=(ApiKey(id="ci", sha256="0" * 64, scopes=("admin",)),))
     named = hosts_of(Config(auth=auth, url="https://Goals.acme.example/x"))
@@ -79,7 +93,7 @@ def test_with_authentication_it_is_known_by_the_name_that_the_configuration_give
     assert not hosts_of(Config(url="https://goals.acme.example")).serves("goals.acme.example")
 
 
-@pytest.mark.parametrize("kind", ["application/yaml", "text/yaml; charset=utf-8"])
+@pytest.mark.parametrize("kind", ["application/yaml", "application/x-yaml", "text/yaml; charset=utf-8"])
 def test_yaml_is_a_body_too(kind: str) -> None:
     assert judged("POST", content_length="2", content_type=kind) == 200
 
