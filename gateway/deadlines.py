@@ -21,7 +21,7 @@ from gateway.problems import problem_response
 
 HEAD_WITHIN = 10.0
 """Seconds for a request's head: from the opening of a connection, or from the first byte of a later request."""
-REST_WITHIN = 2.0
+REST_WITHIN = 5.0
 """Seconds for what is left of a body after the answer: it is thrown away, so that the caller gets to the answer."""
 TAKEN_WITHIN = 30.0
 """Seconds for a caller to take what waits for it, or ENOUGH of it."""

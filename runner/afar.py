@@ -251,4 +251,5 @@ class Afar:
 
 def _quoted(part: str) -> str:
     """One part of a path, which stays one: `..` would be the folder above."""
-    return quote(part, safe="").replace(".", "%2E") if not part.strip(".") else quote(part, safe="")
+    quoted = quote(part, safe="", errors="replace")
+    return quoted if part.strip(".") else quoted.replace(".", "%2E")

@@ -30,6 +30,7 @@ TRIES = 3
 
 _PAUSES = (0.3, 1.0)  # seconds between the tries
 _CONNECT = 5.0
+_JSON = {"Content-Type": "application/json"}
 _KIND = "urn:goalfile:problem:"
 _NOT_NOW = frozenset({502, 503, 504})
 _HERS = frozenset({400, 404, 409, 410, 413, 415, 422})  # what whoever asks can change: no such run, say
@@ -137,8 +138,8 @@ class Gate:
                     method,
                     f"{self._address}{path}",
                     params=query,
-                    json=body,
-                    headers={"Accept": "application/json", **headers},
+                    content=None if body is None else json.dumps(body),  # in ASCII: also what is half a character
+                    headers={"Accept": "application/json", **({} if body is None else _JSON), **headers},
                     timeout=timeout,
                 ) as answer,
             ):

@@ -227,7 +227,7 @@ async def test_what_is_no_word_is_refused(http: httpx.AsyncClient) -> None:
     assert (await http.get("/v1/approvals", params={"task": "' OR 1=1"})).status_code == 400
 
 
-async def test_of_two_calls_each_gets_its_own_word_and_the_second_word_on_one_is_told_who_was_first(
+async def test_of_two_calls_each_gets_its_own_word_and_a_second_word_on_one_is_told_of_the_first(
     house: House, http: httpx.AsyncClient
 ) -> None:
     queue, box = name(), Box()
@@ -240,7 +240,8 @@ async def test_of_two_calls_each_gets_its_own_word_and_the_second_word_on_one_is
         assert (await root.post("/v1/approvals", json=word(one, approve=False))).status_code == 200
         late = await http.post("/v1/approvals", json=word(one, approve=True))
         assert late.status_code == 409
-        assert late.json()["detail"] == f"Run {handle.id} did not take it: it was already denied by root"
+        assert late.json()["detail"] == f"Run {handle.id} was told otherwise before: it was denied."
+        assert [each["id"] for each in await questions(http, queue)] == [other["id"]]
         assert (await http.post("/v1/approvals", json=word(other, approve=True))).status_code == 200
         await handle.result()
     assert [call.arguments for call in box.calls] == [other["arguments"]]

@@ -158,7 +158,7 @@ async def test_a_slow_second_request_on_a_kept_connection_is_not_waited_for_eith
 
 async def test_a_body_that_does_not_come_in_time_is_answered_408() -> None:
     async with served() as port:
-        said = await asked(port, HEAD + b"Content-Length: 50\r\n\r\n", b" ", b" ", pause=0.1)
+        said = await closed_within(port, 3, HEAD + b"Content-Length: 50\r\n\r\n", *[b" "] * 20)
     assert said.startswith(b"HTTP/1.1 408")
     assert b"application/problem+json" in said
     assert b"connection: close" in said.lower()
@@ -178,16 +178,15 @@ async def test_a_body_that_never_ends_is_refused_before_it_is_read(asks: bytes, 
         before = most_memory(process.pid)
         reader, writer = await asyncio.open_connection(host, port)
         writer.write(head)
-        sent, said = 0, b""
+        answer, sent = asyncio.create_task(reader.readuntil(b"\r\n\r\n")), 0
         with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while sent < 200_000_000:
                     writer.write(chunk)
                     await writer.drain()
                     sent += len(chunk)
-        with contextlib.suppress(ConnectionError):
-            said = await asyncio.wait_for(reader.read(65_536), 2)
-        writer.close()
+        said = await answer
+        writer.transport.abort()
         assert b"200 OK" in await asked(port, ALIVE)
         grown = most_memory(process.pid) - before
     assert said.startswith(b"HTTP/1.1 " + status)
@@ -269,7 +268,7 @@ async def test_a_caller_that_does_not_take_its_answer_is_dropped(path: str, prot
                 async with asyncio.timeout(5):
                     while chunk := await loop.sock_recv(caller, 65_536):
                         taken += len(chunk)
-    assert taken < 8_000_000
+    assert taken < 1_000_000  # nor did the kernel keep more for it
 
 
 @pytest.mark.parametrize("path", ["/long", "/pieces"])
@@ -279,7 +278,7 @@ async def test_a_caller_that_takes_its_answer_slowly_gets_all_of_it(path: str) -
         with slow_taker(port, path) as caller:
             while chunk := await loop.sock_recv(caller, 40_000):
                 taken += len(chunk)
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.001)
     assert taken > 8_000_000
     assert time.monotonic() - began > 2 * Hurried.taken_within
 

@@ -676,6 +676,14 @@ def test_a_file_is_sent_as_the_goal_that_it_is(tmp_path: Path, monkeypatch: pyte
     }
 
 
+async def test_what_is_no_text_is_refused_by_the_server_and_breaks_nothing_here(server: str) -> None:
+    half = "x\udcff"
+    for words, code in ((("run", half), 1), (("run", "--goal", half), 1), (("pause", half), 1), (("logs", half), 1)):
+        said = await typed(*words, GOALFILE_SERVER=server)
+        assert (said.exit_code, said.stdout) == (code, ""), said.output
+        assert isinstance(said.exception, SystemExit)
+
+
 async def test_a_word_that_no_worker_takes_is_said_again_until_its_time_is_over() -> None:
     now = datetime.now(UTC)
     asked = Waiting(kind="approval", id="e-1", fingerprint="f", since=now, until=now + timedelta(hours=1))

@@ -221,7 +221,7 @@ async def test_a_reason_drives_no_terminal(client: Client, run: Run, task: str) 
     said = await run("pause", task, "--reason", "red \x1b[31m\nalert")
     assert "\x1b" not in said.stdout
     assert said.stdout.count("\n") == 1
-    assert await state(client, task) == (True, "paused by ada: red \N{REPLACEMENT CHARACTER}[31m")
+    assert await state(client, task) == (True, "paused by ada: red \N{REPLACEMENT CHARACTER}[31m alert")
 
 
 async def listed(client: Client, name: str) -> None:
