@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from schemas.catalog import Catalog
 from schemas.config import Config
@@ -24,10 +24,6 @@ _PAGES, _PAGE_BYTES = 20, 16 * 1024 * 1024
 # All: a project's own toolkits may be named as well, and a deprecated one is no misspelling.
 _QUERY = {"limit": "1000", "type": "all", "include_deprecated": "true"}
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError)  # a proxy's settings raise the last
-
-
-class _AnswerError(ValueError):
-    """An answer that cannot be a list of toolkits."""
 
 
 class _Item(BaseModel):
@@ -62,7 +58,7 @@ class Toolkits:
                     async with asyncio.timeout(self.within):
                         self._said, believed = (await self._ask(), ""), self.keep
                 except _FAILURES as error:
-                    self._said, believed = (None, _reason(error)), self.retry
+                    self._said, believed = (None, why_not(error)), self.retry
                     LOG.warning("toolkits: %s", self._said[1])
                 self._until = time.monotonic() + believed
             return self._said
@@ -77,7 +73,7 @@ class Toolkits:
                 if not page.next_cursor:
                     return tuple(sorted(slugs))
                 query["cursor"] = page.next_cursor
-        raise _AnswerError("the list does not end")  # half of it would make mistakes of the other half
+        raise ValueError("the list does not end")  # half of it would make mistakes of the other half
 
     async def _page(self, composio: httpx.AsyncClient, query: dict[str, str]) -> _Page:
         body = bytearray()
@@ -87,12 +83,12 @@ class Toolkits:
             async for part in answer.aiter_bytes():
                 body += part
                 if len(body) > _PAGE_BYTES:
-                    raise _AnswerError("the page is too large")
+                    raise ValueError("the page is too large")
         return _Page.model_validate_json(bytes(body))
 
 
-def _reason(error: BaseException) -> str:
-    """In our words: an error's own could hold an address or a piece of the answer."""
+def why_not(error: BaseException) -> str:
+    """Why Composio did not tell. In our words: an error's own could hold an address, the key or a piece of an answer."""
     match error:
         case httpx.TimeoutException() | TimeoutError():
             return "Composio did not answer (time-out)"
@@ -100,8 +96,8 @@ def _reason(error: BaseException) -> str:
             return f"Composio refused the key ({status}): set COMPOSIO_API_KEY to a valid project key"
         case httpx.HTTPStatusError(response=httpx.Response(status_code=status)):
             return f"Composio did not answer (HTTP status {status})"
-        case _AnswerError() | ValidationError():
-            return "Composio's answer is no list of toolkits"
+        case ValueError():
+            return "Composio's answer is not understood"
         case _:
             return f"Composio did not answer ({type(error).__name__})"
 

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from gateway.catalog import COMPOSIO
+from gateway.catalog import COMPOSIO, why_not
 from gateway.problems import NotConnected, Unconnected
 from schemas.task import Task
 
@@ -133,7 +133,7 @@ class Preflight:
             status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
             if status not in _OF_THIS_QUESTION:
                 self._resting = time.monotonic() + self._rest
-            LOG.warning("connections are not checked before runs start: %s", _reason(error))
+            LOG.warning("connections are not checked before runs start: %s", why_not(error))
             return ()
 
     async def _look(self, composio: httpx.AsyncClient, asked: Asked) -> tuple[str, list[_Item]]:
@@ -181,7 +181,7 @@ class Preflight:
                     path = f"{_SESSIONS}/{session}/link"
                     url = (await _ask(composio, _Link, "POST", path, json={"toolkit": toolkit})).redirect_url
             except Exception as error:  # noqa: BLE001 - as above
-                LOG.warning("there is no link to connect %s: %s", toolkit, _reason(error))
+                LOG.warning("there is no link to connect %s: %s", toolkit, why_not(error))
                 return ""
             is_address = re.fullmatch(r"https?://[\x21-\x7e]{1,2000}", url) and (self._key or "") not in url
             return url if is_address else ""
@@ -208,18 +208,3 @@ def _keep(there: dict[Any, Any], more: Mapping[Any, Any]) -> None:
         there[key] = value
     while len(there) > _KEPT:
         del there[next(iter(there))]
-
-
-def _reason(error: BaseException) -> str:
-    """In our words: an error's own could hold an address, the key or a piece of the answer."""
-    match error:
-        case httpx.TimeoutException() | TimeoutError():
-            return "Composio did not answer (time-out)"
-        case httpx.HTTPStatusError(response=httpx.Response(status_code=401 | 403 as status)):
-            return f"Composio refused the key ({status}): set COMPOSIO_API_KEY to a valid project key"
-        case httpx.HTTPStatusError(response=httpx.Response(status_code=status)):
-            return f"Composio did not answer (HTTP status {status})"
-        case ValidationError() | ValueError():
-            return "Composio's answer is not understood"
-        case _:
-            return f"Composio did not answer ({type(error).__name__})"

@@ -158,7 +158,7 @@ async def test_a_slow_second_request_on_a_kept_connection_is_not_waited_for_eith
 
 async def test_a_body_that_does_not_come_in_time_is_answered_408() -> None:
     async with served() as port:
-        said = await closed_within(port, 3, HEAD + b"Content-Length: 50\r\n\r\n", *[b" "] * 20)
+        said = await closed_within(port, 2, HEAD + b"Content-Length: 50\r\n\r\n", *[b" "] * 40)
     assert said.startswith(b"HTTP/1.1 408")
     assert b"application/problem+json" in said
     assert b"connection: close" in said.lower()
@@ -291,7 +291,7 @@ async def test_a_long_answer_has_no_deadline() -> None:
 
 @pytest.mark.parametrize("pieces", [1, 20], ids=["at once", "in pieces"])
 async def test_a_head_that_is_too_long_is_refused_and_says_so(pieces: int) -> None:
-    head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"a: b\r\n" * 40_000 + b"\r\n"
+    head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + b"a: b\r\n" * 10_000 + b"\r\n"
     step = len(head) // pieces + 1
     async with served() as port:
         said = await asked(port, *(head[at : at + step] for at in range(0, len(head), step)))
