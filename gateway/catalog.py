@@ -88,7 +88,7 @@ class Toolkits:
 
 
 def why_not(error: BaseException) -> str:
-    """Why Composio did not tell. In our words: an error's own could hold an address, the key or a piece of an answer."""
+    """Why Composio did not tell, in our words: an error's own could hold an address, the key or a piece of it."""
     match error:
         case httpx.TimeoutException() | TimeoutError():
             return "Composio did not answer (time-out)"
