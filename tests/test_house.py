@@ -36,6 +36,10 @@ def test_importing_a_worker_loads_no_vendor_until_it_is_asked() -> None:
     assert not loaded_by("import runner.worker, runner.adapters.anthropic, runner.adapters.composio") & set(VENDORS)
 
 
+def test_whoever_asks_a_gateway_loads_no_temporal() -> None:
+    assert not loaded_by("import runner.afar, runner.cli_runs, runner.cli_people") & {"temporalio", *VENDORS}
+
+
 @pytest.mark.parametrize("name", ["dev", "test"])
 def test_every_requirement_is_pinned_by_hash_and_names_no_address(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
