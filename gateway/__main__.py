@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from gateway.app import create_app  # noqa: PLC0415
     from gateway.catalog import Names, Toolkits  # noqa: PLC0415
-    from gateway.deadlines import Prompt  # noqa: PLC0415
+    from gateway.deadlines import SERVING  # noqa: PLC0415
     from gateway.preflight import Preflight  # noqa: PLC0415
     from gateway.temporal import connector  # noqa: PLC0415
     from schemas.redaction import quiet_secrets  # noqa: PLC0415
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app,
             lifespan="off",
             ws="none",
-            http=Prompt,
+            **SERVING,
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -25,7 +25,7 @@ from schemas.run import RunRequest
 from schemas.secrets import secret_in
 from schemas.task import Task
 
-YAML_TYPES = frozenset({"application/yaml", "text/yaml"})
+YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml"})
 
 _AT_ONCE = "an ad hoc run starts at once, and once"
 _NAMELESS = "an ad hoc run has no name, and no run before it"
