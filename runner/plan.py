@@ -102,8 +102,10 @@ def make_plan(
     notes += [f"{name}: kept, for its file {by_name[name].path} is there but wrong" for name in sorted(kept)]
     missing = frozenset(absent - kept)
     settled = sorted(missing & missing_before)
-    owned = sum(schedule.owner == owner for schedule in existing)
-    block = _guard(settled, owned, wanted)
+    owned = {schedule.name for schedule in existing if schedule.owner == owner}
+    # A listing that lags may leave out some that are there: those that were seen before, or that a file tells.
+    unlisted = (missing_before | wanted.requests.keys()) - by_name.keys()
+    block = _guard(settled, len(owned), len(owned) + len(unlisted), wanted)
     hash_ = hashlib.sha256("\n".join([owner, *settled]).encode()).hexdigest()[:12] if block else ""
     blocked = settled if block and confirmed != hash_ else []
     if blocked:
@@ -141,8 +143,11 @@ def _file_is_wrong(schedule: Existing, wanted: Wanted) -> bool:
     return any(schedule.path == path or schedule.path.endswith(f"/{path}") for path in wanted.wrong)
 
 
-def _guard(names: list[str], owned: int, wanted: Wanted) -> str:
-    """Why these may not be deleted without a person's word, or nothing."""
+def _guard(names: list[str], owned: int, at_most: int, wanted: Wanted) -> str:
+    """Why these may not be deleted without a person's word, or nothing.
+
+    `owned` are listed; with those that a listing may leave out there are `at_most` so many.
+    """
     if not names:
         return ""
     if wanted.hidden:
@@ -151,6 +156,6 @@ def _guard(names: list[str], owned: int, wanted: Wanted) -> str:
         return "the folder holds no task at all"
     if len(names) == owned:
         return "that would be all of them"
-    if owned >= MASS_FROM and len(names) > MASS * owned:
+    if at_most >= MASS_FROM and len(names) > MASS * owned:
         return f"that would be {len(names)} of {owned}"
     return ""

@@ -115,6 +115,17 @@ def test_a_mass_deletion_waits_for_a_person(left: int, blocked: bool) -> None:
         assert make_plan(wanted, existing, ME, missing_before=gone, confirmed="0" * 12).actions == ()
 
 
+def test_a_listing_that_lags_makes_no_mass_smaller_than_it_is() -> None:
+    """Ten there are, and the list shows nine: four of them are a mass all the same, whichever it leaves out."""
+    existing = applied(make_plan(files(**many(10)), (), ME), ())
+    gone = frozenset(list(many(10))[6:])
+    for unlisted in range(10):
+        listed = tuple(each for index, each in enumerate(existing) if index != unlisted)
+        plan = make_plan(files(**many(6)), listed, ME, missing_before=gone)
+        assert plan.blocked
+        assert "delete" not in dict(verbs(plan))
+
+
 def test_the_last_schedule_is_not_deleted_without_a_person() -> None:
     existing = applied(make_plan(files(a="x"), (), ME), ())
     assert make_plan(files(b="x"), existing, ME, missing_before={"a"}).actions[0].verb == "create"
