@@ -621,6 +621,7 @@ async def test_what_is_no_gateway_is_one_line_and_exit_3(answer: Answer, words: 
             one_line(await typed(*line, GOALFILE_SERVER=other.url), 3, words)
 
 
+@pytest.mark.slow
 async def test_where_nobody_answers_it_is_exit_3(types: Types) -> None:
     for words in LINES:
         said = await typed(*words, GOALFILE_SERVER=f"http://{NOBODY}")

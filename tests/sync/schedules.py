@@ -37,10 +37,14 @@ class Memory:
     writes: list[tuple[str, str, str, str]] = field(default_factory=list[tuple[str, str, str, str]])
     """Every write: verb, name, owner before, who wrote."""
 
+    @property
+    def shown(self) -> dict[str, Kept]:
+        """What a listing shows now."""
+        return self.past[-self.lag] if self.lag and len(self.past) >= self.lag else self.kept
+
     async def list(self) -> tuple[Existing, ...]:
-        seen = self.past[-self.lag] if self.lag and len(self.past) >= self.lag else self.kept
         return tuple(
-            Existing(name, each.owner, each.digest, each.paused, each.note) for name, each in sorted(seen.items())
+            Existing(name, each.owner, each.digest, each.paused, each.note) for name, each in sorted(self.shown.items())
         )
 
     async def describe(self, name: str, request: RunRequest | None = None) -> Existing | None:
