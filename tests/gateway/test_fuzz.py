@@ -130,6 +130,7 @@ def ask(operation: Any, mode: GenerationMode, there: There) -> None:
         answers()
 
 
+@pytest.mark.slow
 @pytest.mark.temporal
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize(("method", "path", "mode"), list(cases()))
