@@ -17,10 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from gateway.curl import Node, curl
-from gateway.dashboard import HERE
+from gateway.dashboard import HERE, POLICY
 from gateway.openapi import BEARER, EVENT, PROBLEM, need, operations
-
-_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 _LIMITS = {
     "minimum": "{} or more",
@@ -242,7 +240,7 @@ class Reference:
 async def reference(request: Request) -> Response:
     """The API reference."""
     made: Reference = request.app.state.reference
-    return HTMLResponse(await made.html(), headers={"Content-Security-Policy": _POLICY})
+    return HTMLResponse(await made.html(), headers={"Content-Security-Policy": POLICY})
 
 
 def install(app: FastAPI) -> None:
